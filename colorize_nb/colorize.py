@@ -47,12 +47,12 @@ def weights_file(name: str = 'lite_unet', # which of the weights that come with 
     if sha != want: raise ValueError(f'{file} is damaged: its sha256 is {sha[:12]}..., expected {want[:12]}...; install colorize_nb again')
     return file
 
-# %% ../nbs/08_colorize.ipynb #798abf59
+# %% ../nbs/08_colorize.ipynb #3ca24103
 class Colorizer:
     "A generator, ready for photos of any size."
     def __init__(self,
                  weights: 'str | Path' = None, # .safetensors; default the ones that come with the package
-                 size: int = 192,              # short side that the generator sees: smaller is calmer, larger more local
+                 size: int = 256,              # short side that the generator sees: smaller is calmer, larger more local
                  saturation: float = None,     # multiplies the chroma; default what the weights were tuned for
                  device: str = None,           # cpu, cuda, mps; default the best there is
                 ):
@@ -71,6 +71,12 @@ class Colorizer:
         x = torch.from_numpy(np.array(im)).to(self.device)
         return (x[None] if x.ndim == 2 else x.movedim(-1, 0))[None].float()/255
 
+    def _small(self, im):
+        "What the generator gets to see: sides rounded to 32, and a bit soft, as the enlarged crops that it learned from."
+        scale = min(1., self.size/min(im.size))
+        sides = [min(4*self.size, max(32, round(s*scale/32)*32)) for s in im.size]
+        return im.resize([s*7//8 for s in sides], Image.Resampling.BILINEAR, reducing_gap=3.).resize(sides, Image.Resampling.BILINEAR)
+
     def __call__(self,
                  photo,        # file, bytes or PIL image: gray or colour (its colours are ignored)
                 ) -> Image.Image: # RGB (RGBA if the photo was transparent), same size
@@ -82,13 +88,9 @@ class Colorizer:
         alpha = photo.getchannel('A') if photo.mode in ('LA', 'RGBA') else None
         base = photo.convert('RGB' if photo.mode in ('RGB', 'RGBA') else 'L')
         w, h = base.size
-        small = base
-        if min(w, h) > self.size:
-            scale = self.size/min(w, h)
-            small = base.resize((max(1, round(w*scale)), max(1, round(h*scale))), Image.Resampling.BICUBIC, reducing_gap=3.)
         out = np.empty((h, w, 3), np.uint8)
         with torch.inference_mode():
-            ab, L = predict_ab(self.generator, rgb_to_L(self._tensor(small)), self.size, flip=True)
+            ab, L = predict_ab(self.generator, rgb_to_L(self._tensor(self._small(base))), self.size, flip=True)
             answer = torch.cat([ab, edge_slope(L, ab), L], 1)
             rows = max(1, 2_000_000//w)  # a strip of two megapixels at a time: memory for the photo, not for the arithmetic
             for top in range(0, h, rows):
@@ -174,11 +176,11 @@ def colorize_files(places: list,            # photos and folders
             failed.append((photo, str(e) or type(e).__name__)); say(f'{count}{photo}: FAILED, {failed[-1][1]}')
     return done, failed
 
-# %% ../nbs/08_colorize.ipynb #2c0821df
+# %% ../nbs/08_colorize.ipynb #848168f6
 @call_parse
 def main(*photos: Annotated[str, {'nargs': '+'}], # photos or folders, searched with their subfolders
          Out: str = None,          # folder for the results (or file, for one photo); default beside each photo, as NAME_color
-         size: int = 192,          # short side in pixels that the network sees: smaller is calmer, larger more local
+         size: int = 256,          # short side in pixels that the network sees: smaller is calmer, larger more local
          saturation: float = None, # multiplies the chroma; default what the weights were tuned for
          weights: str = None,      # weights of your own training; default the ones that come with the package
          device: str = None,       # cpu, cuda or mps; default the best there is

@@ -8,9 +8,10 @@ Docs: https://colorize-nb.github.io/colorize_nb/data.html.md"""
 __all__ = ['check_photos', 'is_valid', 'cache_dir', 'PhotoCache', 'crop_box', 'ReadPhoto', 'CropFlip', 'bytes_to_L_ab', 'TensorL',
            'TensorAB', 'SplitLab', 'show_batch', 'show_results', 'SeededDL', 'photo_block', 'photo_dls', 'coco_photos']
 
-# %% ../nbs/02_data.ipynb #fb2865f2
+# %% ../nbs/02_data.ipynb #d14e1214
 import hashlib, json, math, os, random, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -211,7 +212,7 @@ class CropFlip(RandTransform):
         x = (x.flip(-1) if self.flip else x).contiguous(memory_format=torch.channels_last)  # the order for which torch is fastest
         return TensorImage(F.interpolate(x, size=(self.size, self.size), mode='bilinear', antialias=True)[0])
 
-# %% ../nbs/02_data.ipynb #c6cfc4af
+# %% ../nbs/02_data.ipynb #7b1ba96c
 _steps = 2**16
 _linear = srgb_to_linear(torch.arange(256).float()/255)                  # light of every byte
 _pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(torch.float64)  # of every two bytes in a row
@@ -221,24 +222,25 @@ _rows = (_white_from_rgb*_steps).tolist()                                # linea
 _zero, _unit = (torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist() for v in ([-16., 0, 0], [100., 500, 200]))
 
 def _light_of(part):
-    if part.numel() % 2: return _linear.index_select(0, part.reshape(-1).int())
-    return _pairs.index_select(0, part.reshape(-1).view(torch.uint16).int()).view(torch.float32)
+    flat = part.reshape(-1)
+    if (flat.numel() | flat.storage_offset()) % 2: return _linear.index_select(0, flat.int()).view(part.shape)
+    return _pairs.index_select(0, flat.view(torch.uint16).int()).view(torch.float32).view(part.shape)
 
-# %% ../nbs/02_data.ipynb #7a331ef9
+# %% ../nbs/02_data.ipynb #a015e177
 def bytes_to_L_ab(rgb: Tensor,              # (B, 3, H, W) bytes, sRGB, on the CPU
                  ) -> tuple[Tensor, Tensor]: # (B, 1, H, W) and (B, 2, H, W), normalised for the network
     "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, in a fraction of the time."
     b, _, h, w = rgb.shape
-    L, ab, piece = torch.empty(b, 1, h, w), torch.empty(b, 2, h, w), max(1, 65536//(h*w))
-    for part, l, c in zip(rgb.split(piece), L.split(piece), ab.split(piece)):
-        light = _light_of(part).view(part.shape); red, green, blue = light.unbind(1)
-        xyz = torch.empty_like(light)
-        for out, (i, j, k) in zip(xyz.unbind(1), _rows): torch.mul(red, i, out=out).add_(green, alpha=j).add_(blue, alpha=k)
-        x, y, z = _root.index_select(0, xyz.add_(0.5).int().view(-1)).view(part.shape).unbind(1)
-        torch.mul(y, _unit[0] - _zero[0], out=l[:, 0]).add_(_zero[0])   # 116 y - 16, normalised
-        torch.sub(x, y, out=c[:, 0]).mul_(_unit[1])                     # 500 (x - y), normalised
-        torch.sub(y, z, out=c[:, 1]).mul_(_unit[2])                     # 200 (y - z), normalised
-    return L, ab
+    flat, L, ab, piece = rgb.flatten(2), torch.empty(b, 1, h*w), torch.empty(b, 2, h*w), 2**15
+    for i, j in [(i, j) for i in range(0, b, max(1, piece//(h*w))) for j in range(0, h*w, piece)]:
+        at = slice(i, i + max(1, piece//(h*w))), slice(None), slice(j, j + piece)  # some small photos, or a part of a large one
+        red, green, blue = (_light_of(c) for c in flat[at].unbind(1))
+        steps = ((red*r).add_(green, alpha=g).add_(blue, alpha=b).add_(0.5).int() for r, g, b in _rows)
+        x, y, z = (_root.index_select(0, s.view(-1)).view(red.shape) for s in steps)
+        torch.mul(y, _unit[0] - _zero[0], out=L[at][:, 0]).add_(_zero[0])  # 116 y - 16, normalised
+        torch.sub(x, y, out=ab[at][:, 0]).mul_(_unit[1])                   # 500 (x - y), normalised
+        torch.sub(y, z, out=ab[at][:, 1]).mul_(_unit[2])                   # 200 (y - z), normalised
+    return L.view(b, 1, h, w), ab.view(b, 2, h, w)
 
 # %% ../nbs/02_data.ipynb #5e1c4c50
 class TensorL(TensorImage):

@@ -87,13 +87,13 @@ def _summary(name, rows, feats):
                 psnr_low=round(float(np.quantile(means, .025)), 2), psnr_high=round(float(np.quantile(means, .975)), 2),
                 psnr_median=round(float(np.median(mine['psnr'])), 2), frechet_lite0=round(frechet(np.array(feats[name]), np.array(feats['real'])), 1))
 
-# %% ../nbs/07_evaluation.ipynb #ea55929b
+# %% ../nbs/07_evaluation.ipynb #1eb29c97
 @call_parse
 def main(photos: str = None,        # folder of colour photos; default the small set that comes with the project
          weights: str = None,       # .safetensors; default the ones that come with the package
          name: str = 'colorize_nb', # of the system in the table
          saturation: float = None,  # multiplies the chroma; default what the weights were tuned for
-         size: int = 192,           # short side that the network sees
+         size: int = 256,           # short side that the network sees
          every: int = 1,            # take each so many-th photo
          Out: str = 'runs/eval',    # folder for table.csv, photos.csv and eval.json
         ):
@@ -109,6 +109,6 @@ def main(photos: str = None,        # folder of colour photos; default the small
     out.mkdir(parents=True, exist_ok=True)
     for file, data in (('table.csv', table), ('photos.csv', rows)):
         with open(out/file, 'w', newline='') as f: w = csv.DictWriter(f, data[0].keys(), lineterminator='\n'); w.writeheader(); w.writerows(data)
-    protocol = dict(n=len(paths), photos_at='their own size', network_sees=f'short side {size}, sides rounded to 32, mean of photo and mirrored photo', saturation=colorizer.saturation)
+    protocol = dict(n=len(paths), photos_at='their own size', network_sees=f'short side {size}, sides rounded to 32, softened; mean of photo and mirrored photo', saturation=colorizer.saturation)
     (out/'eval.json').write_text(json.dumps(dict(provenance(), **protocol), indent=1) + '\n')
     for row in table: print('  '.join(f'{k} {v}' for k, v in row.items()), flush=True)
