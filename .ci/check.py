@@ -162,7 +162,7 @@ def files():
     "No paths of somebody's machine and no big files in what git would take"
     if not (root/'.git').exists() or not shutil.which('git'): return 'skipped: not a git checkout'
     names = run('git', '-c', 'core.quotePath=off', 'ls-files', '-co', '--exclude-standard').splitlines()
-    mine = [re.escape(p.as_posix()) for p in (root.parent, Path.home()) if len(p.parts) > 1]
+    mine = [re.escape(p.as_posix()) for p in (root, Path.home()) if len(p.parts) > 1]
     path = re.compile('|'.join([rf'(?<![\w./-])(?:{"|".join(mine)})/', r'(?<![\w.])/(?:home|Users)/\w+/', r'/tmp/ipykernel_\d', r'[A-Z]:\\+Users\\']))
     bad = []
     for p in (root/n for n in names if (root/n).is_file()):

@@ -51,11 +51,11 @@ def compare(paths, size, bs, workers, rounds):
                                             shuffle=True, drop_last=True, num_workers=workers)
         turns = [(*epoch(usual), *epoch(ours)) for _ in range(rounds + 1)][1:]  # the first turn warms up
         u, u_cpu, o, o_cpu = (statistics.median(t) for t in zip(*turns))
-        each = sorted(t[2]/t[0] for t in turns)
+        each, best = sorted(t[2]/t[0] for t in turns), max(t[2] for t in turns)/max(t[0] for t in turns)
         print(f'{size} px, {len(dls.train_ds)} photos, batch {bs}, {workers} workers, {rounds} turns (medians):')
         print(f'  usual  {u:8.0f} photos/s   ({u_cpu:.0f} per second of processor time)')
         print(f'  ours   {o:8.0f} photos/s   ({o_cpu:.0f} per second of processor time)   cache filled once at {filled:.0f} photos/s')
-        print(f'  ratio  {o/u:8.1f}   (turns {each[0]:.1f} to {each[-1]:.1f}; of processor time {o_cpu/u_cpu:.1f})', flush=True)
+        print(f'  ratio  {o/u:8.1f}   (turns {each[0]:.1f} to {each[-1]:.1f}; best turn of each {best:.1f}; of processor time {o_cpu/u_cpu:.1f})', flush=True)
         photos._maps.clear()
     return o/u
 
