@@ -2,7 +2,7 @@
 (usual) the loader of the public tutorial 'Image Colorization with U-Net and GAN': PIL opens, squashes, flips; scikit-image's Lab, photo by photo;
 (ours) `photo_dls`: photos decoded once into a cache, random crop and flip of bytes, Lab for the batch. Its first epoch, which fills the cache, is timed apart.
 
-    python benchmarks/loader.py [--photos FOLDER] [--sizes 256,128] [--workers 0] [--rounds 7]
+    python benchmarks/loader.py [--photos FOLDER] [--sizes 256,128] [--workers 0] [--rounds 7] [--source-side 480]
 """
 import argparse, os, platform, random, statistics, tempfile, time
 from pathlib import Path
@@ -60,6 +60,15 @@ def compare(paths, size, bs, workers, rounds):
     return o/u
 
 
+def at_side(paths, side, folder):
+    "The same photos at the short side that photos of a data set have (COCO: 480): what the usual loader decodes in every epoch."
+    for i, p in enumerate(paths):
+        im = Image.open(p).convert('RGB')
+        scale = side/min(im.size)
+        im.resize([round(s*scale) for s in im.size], Image.Resampling.BICUBIC).save(Path(folder)/f'{i:05d}.jpg', quality=90)
+    return find_photos(folder)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--photos', type=Path, default=None, help='folder of photos; default the ones that come with the project')
@@ -68,12 +77,16 @@ def main():
     p.add_argument('--workers', type=int, default=0, help='worker processes of both loaders')
     p.add_argument('--rounds', type=int, default=7, help='turns of each')
     p.add_argument('--limit', type=int, default=1000, help='at most so many photos')
+    p.add_argument('--source-side', type=int, default=480, help='short side of the photo files, in pixels: 480 as in COCO, which the tutorial uses; 0 leaves the files as they are')
     a = p.parse_args()
     paths = find_photos(a.photos or photos_dir()/'color')[:a.limit]
     load = f'{os.getloadavg()[0]:.1f}' if hasattr(os, 'getloadavg') else 'unknown'
     print(f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads, load {load}; Python {platform.python_version()}, torch {torch.__version__}, '
           f'fastai {fastai.__version__}, scikit-image {skimage.__version__}, Pillow {PIL.__version__}, numpy {np.__version__}')
-    ratios = [compare(paths, int(s), a.bs, a.workers, a.rounds) for s in a.sizes.split(',')]
+    with tempfile.TemporaryDirectory() as folder:
+        if a.source_side: paths = at_side(paths, a.source_side, folder)
+        print(f'photo files: short side {a.source_side or "as they are"}')
+        ratios = [compare(paths, int(s), a.bs, a.workers, a.rounds) for s in a.sizes.split(',')]
     print('ratios at', a.sizes, 'px:', ', '.join(f'{r:.1f}' for r in ratios))
 
 
