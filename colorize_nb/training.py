@@ -145,7 +145,7 @@ def provenance() -> dict: # texts
     return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=git('rev-parse', '--short', 'HEAD') + ('+changes' if git('status', '--porcelain', '-uno') else ''),
                 date=time.strftime('%Y-%m-%d'), hardware=gpu or f'{os.cpu_count()} CPU cores, {platform.machine()}', python=platform.python_version(), torch=torch.__version__)
 
-# %% ../nbs/06_training.ipynb #9cf681fb
+# %% ../nbs/06_training.ipynb #711dd2bd
 @call_parse
 def main(photos: str = None,          # folder of colour photos; default the small set that comes with the project
          out: str = 'runs/first',     # folder for checkpoint, log, pictures and weights
@@ -180,7 +180,8 @@ def main(photos: str = None,          # folder of colour photos; default the sma
     set_seed(seed)
     paths = find_photos(photos or photos_dir()/'color')
     if limit: paths = paths[::max(1, len(paths)//limit)][:limit]
-    dls = photo_dls(PhotoCache(paths, size*9//8), size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
+    try: dls = photo_dls(PhotoCache(paths, size*9//8), size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
+    except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
     model = load_weights(init) if init else create_generator(generator)
