@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 from torch import nn, Tensor
 from fastai.vision.all import (Callback, CancelEpochException, ChannelsLast, DataLoaders, GradientClip, Learner, OptimWrapper,
-                               ParamScheduler, ProgressCallback, Recorder, combined_cos, default_device, set_seed)
-from fastcore.script import call_parse, bool_arg
+                               ProgressCallback, default_device, set_seed)
+from fastcore.script import call_parse
 import timm
 from .color import colourfulness, join_lab, lab_to_rgb
-from .data import PhotoCache, find_photos, photo_dls, photos_dir
+from .data import PhotoCache, photo_dls
 from .losses import ColorLoss, PerceptualLoss
+from .photo import find_photos, photos_dir
 from .unet import create_generator, load_lite0, load_weights, save_weights, split_params
 
 # %% ../nbs/06_training.ipynb #5e1a643c
@@ -30,7 +31,7 @@ class PassL(Callback):
 
 class Autocast(Callback):
     "bfloat16 in the network, float32 in the loss, on CPU and GPU alike (fastai's MixedPrecision speaks only to CUDA)."
-    order = 9
+    order, cast = 9, None
     def before_batch(self):
         self.cast = torch.autocast(self.dls.device.type, torch.bfloat16); self.cast.__enter__()
     def after_pred(self): self.close(); self.learn.pred = self.pred.float()
@@ -39,8 +40,9 @@ class Autocast(Callback):
         if self.cast: self.cast.__exit__(None, None, None); self.cast = None
 
 # %% ../nbs/06_training.ipynb #3202e291
-def _rgb(ab, L): return lab_to_rgb(join_lab(L.as_subclass(Tensor), ab.as_subclass(Tensor)))
-def valid_L1(pred, ab, L): "Mean |ab| error, in Lab units."; return 110*(pred.as_subclass(Tensor) - ab.as_subclass(Tensor)).abs().mean()
+def _lab(ab, L): return join_lab(L.as_subclass(Tensor), ab.as_subclass(Tensor))
+def _rgb(ab, L): return lab_to_rgb(_lab(ab, L))
+def valid_L1(pred, ab, L): "Mean |ab| error, in Lab units."; return (_lab(pred, L) - _lab(ab, L))[:, 1:].abs().mean()
 def valid_psnr(pred, ab, L): "Mean over photos of PSNR in RGB, dB."; return -10*((_rgb(pred, L) - _rgb(ab, L))**2).mean((1, 2, 3)).clamp(min=1e-10).log10().mean()
 def valid_colour(pred, ab, L): "Mean colourfulness of the predictions."; return colourfulness(_rgb(pred, L)).mean()
 def real_colour(pred, ab, L): "Mean colourfulness of the real photos."; return colourfulness(_rgb(ab, L)).mean()
@@ -77,7 +79,7 @@ class Resume(Callback):
         torch.save(state, part); part.replace(self.file)
         self.saved = time.time()
     def after_epoch(self):
-        if self.epoch >= self.start_epoch and not isinstance(sys.exc_info()[1], CancelEpochException): self.save(self.epoch + 1, 0)
+        if self.epoch >= self.start_epoch: self.save(self.epoch + 1, 0)
 
 # %% ../nbs/06_training.ipynb #c25b578c
 class TrainLog(Callback):
@@ -169,7 +171,7 @@ def main(photos: str = None,          # folder of colour photos; default the sma
          device: str = None,          # cpu, cuda, mps; default the best there is
         ):
     "Train a generator on your own photos. Run the same command again after a kill: it goes on where it was."
-    config = {k: v for k, v in locals().items()}
+    config = dict(locals())
     folder = Path(out); folder.mkdir(parents=True, exist_ok=True)
     saved = folder/'config.json'
     if saved.exists() and (folder/'checkpoint.pt').exists():
@@ -180,7 +182,7 @@ def main(photos: str = None,          # folder of colour photos; default the sma
     set_seed(seed)
     paths = find_photos(photos or photos_dir()/'color')
     if limit: paths = paths[::max(1, len(paths)//limit)][:limit]
-    try: dls = photo_dls(PhotoCache(paths, size*9//8), size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
+    try: dls = photo_dls(paths, size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
     except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
