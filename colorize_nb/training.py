@@ -9,7 +9,7 @@ __all__ = ['PassL', 'Autocast', 'valid_L1', 'valid_psnr', 'valid_colour', 'real_
            'provenance', 'main']
 
 # %% ../nbs/06_training.ipynb #ff778691
-import csv, json, os, platform, subprocess, sys, time
+import csv, json, os, platform, random, subprocess, sys, time
 from functools import partial
 from pathlib import Path
 import torch
@@ -163,8 +163,9 @@ def main(photos: str = None,          # folder of colour photos; default the sma
          valid_pct: float = .05,      # share of photos never trained on
          perceptual: float = 0.,      # weight of the perceptual loss
          chroma: float = 0.,          # strength of the weights of vivid pixels
+         beta: float = .05,           # difference below which the L1 is rounded; 0 is plain L1
          seed: int = 0,               # of order, crops and new layers
-         limit: int = 0,              # use only so many photos; 0 is all
+         limit: int = 0,              # draw so many photos, with seed 123; 0 is all
          every: float = 120,          # seconds between checkpoints: what a kill can cost
          workers: int = 0,            # processes that load photos
          precision: str = 'bf16',     # or float32
@@ -181,14 +182,14 @@ def main(photos: str = None,          # folder of colour photos; default the sma
     print(json.dumps(config), flush=True)
     set_seed(seed)
     paths = find_photos(photos or photos_dir()/'color')
-    if limit: paths = paths[::max(1, len(paths)//limit)][:limit]
+    if limit: paths = sorted(random.Random(123).sample(paths, min(limit, len(paths))))
     try: dls = photo_dls(paths, size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
     except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
     model = load_weights(init) if init else create_generator(generator)
     percept = PerceptualLoss(load_lite0(timm.create_model('tf_efficientnet_lite0', features_only=True)).to(dls.device, memory_format=torch.channels_last)) if perceptual else None
-    learn = color_learner(dls, model, folder, ColorLoss(percept, perceptual, chroma), every, precision)
+    learn = color_learner(dls, model, folder, ColorLoss(percept, perceptual, chroma, beta), every, precision)
     began = time.time()
     learn.fit_one_cycle(epochs, slice(encoder_lr, lr), wd=wd)
     weights = save_weights(model, folder/'weights.safetensors')
