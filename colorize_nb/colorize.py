@@ -7,14 +7,14 @@ Docs: https://colorize-nb.github.io/colorize_nb/colorize.html.md"""
 # %% auto #0
 __all__ = ['edge_slope', 'weights_file', 'Colorizer', 'colorize', 'save_photo', 'colorize_files', 'main', 'side_by_side', 'demo']
 
-# %% ../nbs/08_colorize.ipynb #94a5219f
+# %% ../nbs/08_colorize.ipynb #234b19b0
 import json, os, sys, time
 from pathlib import Path
 from typing import Annotated
 import numpy as np
 from PIL import Image
 from fastcore.script import call_parse
-from .photo import PhotoError, find_photos, open_photo, photos_dir
+from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
 
 # %% ../nbs/08_colorize.ipynb #93274955
 def edge_slope(L,               # (1, 1, h, w) lightness that the generator saw
@@ -35,19 +35,19 @@ def _enlarge_rows(x, height, width, top, bottom):
     grid = torch.stack(torch.meshgrid(ys, xs, indexing='ij')[::-1], -1)[None]
     return F.grid_sample(x, grid, mode='bilinear', padding_mode='border', align_corners=False)
 
-# %% ../nbs/08_colorize.ipynb #5860c6f3
+# %% ../nbs/08_colorize.ipynb #cb756826
 def weights_file(name: str = 'lite_unet', # which of the weights that come with the package
                 ) -> Path:                # .safetensors, checked against the hash beside it
     "Weights inside the installed package, whole and unchanged."
     import hashlib
-    folder = (Path(__file__).parent if '__file__' in globals() else Path.cwd().parent/'colorize_nb')/'weights'
+    folder = package_dir()/'weights'
     file, card = folder/f'{name}.safetensors', folder/f'{name}.json'
     if not file.is_file() or not card.is_file(): raise FileNotFoundError(f'{file} is not there: install colorize_nb again, or name other weights')
     sha, want = hashlib.sha256(file.read_bytes()).hexdigest(), json.loads(card.read_text())['sha256']
     if sha != want: raise ValueError(f'{file} is damaged: its sha256 is {sha[:12]}..., expected {want[:12]}...; install colorize_nb again')
     return file
 
-# %% ../nbs/08_colorize.ipynb #3ca24103
+# %% ../nbs/08_colorize.ipynb #f297e560
 class Colorizer:
     "A generator, ready for photos of any size."
     def __init__(self,
@@ -73,8 +73,8 @@ class Colorizer:
 
     def _small(self, im):
         "What the generator gets to see: sides rounded to 32, and a bit soft, as the enlarged crops that it learned from."
-        scale = min(1., self.size/min(im.size))
-        sides = [min(4*self.size, max(32, round(s*scale/32)*32)) for s in im.size]
+        from colorize_nb.unet import sides_seen
+        sides = sides_seen(*im.size, self.size)
         return im.resize([s*7//8 for s in sides], Image.Resampling.BILINEAR, reducing_gap=3.).resize(sides, Image.Resampling.BILINEAR)
 
     def __call__(self,
@@ -145,7 +145,7 @@ def _target(photo, place, out, single):
     inside = photo.relative_to(place) if place.is_dir() else Path(photo.name)
     return Path(out)/inside.with_suffix(suffix)
 
-# %% ../nbs/08_colorize.ipynb #bfc4a619
+# %% ../nbs/08_colorize.ipynb #651f2272
 def colorize_files(places: list,            # photos and folders
                    out: 'str | Path' = None,# folder (or file, for one photo); default beside each photo, as NAME_color
                    colorizer: Colorizer = None, # default the weights that come with the package
@@ -153,11 +153,11 @@ def colorize_files(places: list,            # photos and folders
                    say=print,               # told one line a photo
                   ) -> tuple[list, list]:   # results as (photo, file), failures as (photo, reason)
     "Colorize photos and whole folders; one bad file does not stop the rest."
-    jobs = []
+    jobs, into = [], Path(out).resolve() if out is not None else None
     for place in map(Path, places):
         photos = find_photos(place)
         if place.is_dir() and out is None: photos = [p for p in photos if not p.stem.endswith('_color')]
-        if place.is_dir() and out is not None: photos = [p for p in photos if Path(out).resolve() not in p.resolve().parents or Path(out).resolve() == place.resolve()]
+        if place.is_dir() and out is not None: photos = [p for p in photos if into not in p.resolve().parents or into == place.resolve()]
         if not photos: say(f'{place}: no photos in this folder')
         jobs += [(p, _target(p, place, out, len(places) == 1 and place.is_file())) for p in photos]
     done, failed, taken = [], [], set()

