@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/losses.html.md"""
 # %% auto #0
 __all__ = ['chroma_weights', 'PerceptualLoss', 'GANLoss', 'ColorLoss']
 
-# %% ../nbs/05_losses.ipynb #215c9a77
+# %% ../nbs/05_losses.ipynb #b3688a53
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from .color import join_lab, lab_to_rgb
