@@ -9,7 +9,7 @@ __all__ = ['PassL', 'Adversary', 'Autocast', 'valid_L1', 'valid_psnr', 'valid_co
            'Resume', 'middle_squares', 'TrainLog', 'runaway', 'KeepWeights', 'color_learner', 'strip', 'flipbook',
            'provenance', 'net_config', 'main']
 
-# %% ../nbs/06_training.ipynb #d7fb28a8
+# %% ../nbs/06_training.ipynb #795017ed
 import ast, csv, json, os, platform, random, subprocess, sys, time
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.utils import make_grid
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from PIL import Image, ImageOps
 from fastai.vision.all import (Callback, CancelEpochException, CancelFitException, ChannelsLast, DataLoaders, GradientClip, Learner, OptimWrapper,
                                ProgressCallback, default_device, set_seed)
@@ -84,11 +85,11 @@ class Autocast(Callback):
     def close(self):
         if self.cast: self.cast.__exit__(None, None, None); self.cast = None
 
-# %% ../nbs/06_training.ipynb #95f9ae24
+# %% ../nbs/06_training.ipynb #79398d71
 def _lab(ab, L): return join_lab(L.as_subclass(Tensor), ab.as_subclass(Tensor))
 def _rgb(ab, L): return lab_to_rgb(_lab(ab, L))
 def valid_L1(pred, ab, L): "Mean |ab| error, in Lab units."; return (_lab(pred, L) - _lab(ab, L))[:, 1:].abs().mean()
-def valid_psnr(pred, ab, L): "Mean over photos of PSNR in RGB, dB."; return -10*((_rgb(pred, L) - _rgb(ab, L))**2).mean((1, 2, 3)).clamp(min=1e-10).log10().mean()
+def valid_psnr(pred, ab, L): "Mean over photos of PSNR in RGB, dB."; return peak_signal_noise_ratio(_rgb(pred, L), _rgb(ab, L), data_range=1., dim=(1, 2, 3))
 def valid_colour(pred, ab, L): "Mean colourfulness of the predictions."; return colourfulness(_rgb(pred, L)).mean()
 def real_colour(pred, ab, L): "Mean colourfulness of the real photos."; return colourfulness(_rgb(ab, L)).mean()
 
@@ -239,10 +240,10 @@ def color_learner(dls: DataLoaders,       # of (L, ab)
     learn.remove_cb(ProgressCallback)
     return learn
 
-# %% ../nbs/06_training.ipynb #f89591d0
+# %% ../nbs/06_training.ipynb #9181aa3a
 def strip(folder,           # of a training
           epochs: tuple = None, # which; default the first, one in the middle, the last
-          n: int = 8,       # photos
+          n: int = 6,       # photos
          ):                 # the matplotlib figure
     "Gray, some epochs, real: the same photos in every row."
     import matplotlib.pyplot as plt
