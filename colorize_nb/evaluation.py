@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/evaluation.html.md"""
 # %% auto #0
 __all__ = ['chroma_steps', 'psnr', 'ssim', 'delta_e', 'auc', 'ab_bin', 'edge_strength', 'at_edges', 'measure', 'Lite0Features',
            'frechet', 'bootstrap', 'kept_chroma', 'summarize', 'Results', 'Ours', 'evaluate', 'contact_sheet',
-           'system_of', 'markdown_table', 'main', 'Guess', 'guess_widget']
+           'system_of', 'markdown_table', 'compare', 'main', 'Guess', 'guess_widget']
 
 # %% ../nbs/07_evaluation.ipynb #75051dee
 import csv, hashlib, io, json, math, os, random, sys, threading, time
@@ -148,13 +148,14 @@ def summarize(rows: list,  # of `measure` for one system, with `features`
                 edge_match=of('edge_match').mean(), vivid_kept=of('step_chroma')[:, 5:].sum()/of('step_real')[:, 5:].sum(), L_shift=of('L_shift').mean(),
                 frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])), seconds=np.median(of('seconds')))
 
-# %% ../nbs/07_evaluation.ipynb #d0749cc1
+# %% ../nbs/07_evaluation.ipynb #31edf611
 class Results:
     "Pictures that any other program made, found by the photo's file name."
     def __init__(self,
                  folder: Path, # NAME.* or NAME_color.* for each photo
                 ):
         self.folder, self.files = Path(folder), {p.stem: p for p in find_photos(folder)}
+        if not self.files: raise PhotoError(f'{folder} holds no pictures')
     def __call__(self, real, photo):
         file = self.files.get(Path(photo).stem, self.files.get(f'{Path(photo).stem}_color'))
         if file is None: raise PhotoError(f'{self.folder} has no result for {Path(photo).name}: expected a file of that name')
@@ -243,7 +244,48 @@ def markdown_table(rows: list, # of `summarize`, with `system`
     lines = [list(columns), ['---']*len(columns), *([f(r) for f in columns.values()] for r in rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
-# %% ../nbs/07_evaluation.ipynb #b0484c00
+# %% ../nbs/07_evaluation.ipynb #32b79bd0
+def compare(models: list,           # as for `system_of`; [] measures the weights that come with the package
+            photos: list,           # paths of colour photos
+            out: Path,              # folder for tables, rows per photo, contact sheet and where they come from
+            size: int = 256,        # short side that our networks see
+            saturation: float = None, # multiplies their chroma; default what each was tuned for
+            shown: list = (),       # paths of the photos on the contact sheet; default some of the measured ones
+            n_shown: int = 8,       # how many of them
+            say = print,            # told the progress and the table
+           ) -> list:               # rows of the table
+    "Measure systems and write everything down; what `out` holds already is not measured again."
+    from colorize_nb.training import provenance
+    made = [system_of(m, size, saturation) for m in models or ['']]
+    systems, config = {name: f for name, f, _ in made}, {name: how for name, _, how in made}
+    if len(systems) < len(made): raise ValueError('two systems have the same name: give them as NAME=PATH')
+    if not photos: raise ValueError('no photos to measure on')
+    out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    kept = out/'systems.json'
+    old = json.loads(kept.read_text()) if kept.exists() else {}
+    changed = [n for n in config if n in old and old[n] != config[n]]
+    if changed: raise ValueError(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
+    kept.write_text(json.dumps({**old, **config}, indent=1) + '\n')
+    measured = evaluate(systems, photos, out, say)
+    n = len(measured['gray'])
+    if not n: raise ValueError('none of the photos could be measured')
+    table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
+    flat = [{k: v for k, v in r.items() if not isinstance(v, list)} for name, rows in measured.items() if name != 'real' for r in rows]
+    curves = [dict(system=name, real_chroma_from=c, kept=k) for name, r in measured.items() if name != 'real' for c, k in zip(chroma_steps, kept_chroma(r))]
+    for file, data in (('table.csv', table), ('photos.csv', flat), ('curves.csv', curves)):
+        with open(out/file, 'w', newline='') as f:
+            w = csv.DictWriter(f, data[0].keys(), lineterminator='\n'); w.writeheader()
+            w.writerows({k: f'{v:.5g}' if isinstance(v, float) else v for k, v in row.items()} for row in data)
+    real = np.mean([r['colourfulness'] for r in measured['real']])
+    (out/'table.md').write_text(text := markdown_table(table) + f'\nn = {n} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; '
+                                f'for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n')
+    (out/'eval.json').write_text(json.dumps(dict(provenance(), n=n, real_colourfulness=real, systems=config), indent=1) + '\n')
+    good = list(shown) or [p for p in photos if Path(p).name in {Path(r['photo']).name for r in measured['gray']}]
+    contact_sheet(systems, good[::-(-len(good)//n_shown)]).save(out/'sheet.jpg', quality=88)
+    say(text)
+    return table
+
+# %% ../nbs/07_evaluation.ipynb #f23342be
 @call_parse
 def main(*models: Annotated[str, {'nargs': '*'}], # weights, or folders with the results of any program; NAME=PATH names one; default: the weights that come with the package
          photos: str = None,        # folder of colour photos; default the small set that comes with the project
@@ -255,35 +297,8 @@ def main(*models: Annotated[str, {'nargs': '*'}], # weights, or folders with the
          rows: int = 8,             # photos on the contact sheet
         ):
     "Measure colorizers on the same colour photos, beside the gray baseline. Run it again after a kill: it goes on where it was."
-    from colorize_nb.training import provenance
-    out, say = Path(Out), partial(print, flush=True)
-    try: made = [system_of(m, size, saturation) for m in models or ['']]
-    except Exception as e: sys.exit(f'colorize-eval: {e}')
-    systems, config = {name: f for name, f, _ in made}, {name: how for name, _, how in made}
-    if len(systems) < len(made): sys.exit(f'two systems have the same name: give them as NAME=PATH')
-    paths = find_photos(photos or photos_dir()/'color')[::every]
-    if not paths: sys.exit(f'no photos in {photos}')
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out/'systems.json'
-    old = json.loads(kept.read_text()) if kept.exists() else {}
-    changed = [n for n in config if n in old and old[n] != config[n]]
-    if changed: sys.exit(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
-    kept.write_text(json.dumps({**old, **config}, indent=1) + '\n')
-    measured = evaluate(systems, paths, out, say)
-    if not measured['gray']: sys.exit('none of the photos could be measured')
-    table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
-    flat = [{k: v for k, v in r.items() if not isinstance(v, list)} for name, r in measured.items() if name != 'real' for r in r]
-    curves = [dict(system=name, real_chroma_from=c, kept=k) for name, r in measured.items() if name != 'real' for c, k in zip(chroma_steps, kept_chroma(r))]
-    for file, data in (('table.csv', table), ('photos.csv', flat), ('curves.csv', curves)):
-        with open(out/file, 'w', newline='') as f:
-            w = csv.DictWriter(f, data[0].keys(), lineterminator='\n'); w.writeheader()
-            w.writerows({k: f'{v:.5g}' if isinstance(v, float) else v for k, v in row.items()} for row in data)
-    real = np.mean([r['colourfulness'] for r in measured['real']])
-    (out/'table.md').write_text(text := markdown_table(table) + f'\nn = {len(measured["gray"])} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n')
-    (out/'eval.json').write_text(json.dumps(dict(provenance(), n=len(measured['gray']), real_colourfulness=real, systems=config), indent=1) + '\n')
-    shown = find_photos(sheet) if sheet else paths
-    contact_sheet(systems, shown[::-(-len(shown)//rows)]).save(out/'sheet.jpg', quality=88)
-    say(text)
+    try: compare(list(models), find_photos(photos or photos_dir()/'color')[::every], Out, size, saturation, find_photos(sheet) if sheet else (), rows, partial(print, flush=True))
+    except (PhotoError, OSError, RuntimeError, ValueError) as e: sys.exit(f'colorize-eval: {e}')
 
 # %% ../nbs/07_evaluation.ipynb #d8c03ee3
 class Guess:
