@@ -6,8 +6,8 @@ Docs: https://colorize-nb.github.io/colorize_nb/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['chroma_steps', 'psnr', 'ssim', 'delta_e', 'auc', 'ab_bin', 'edge_strength', 'at_edges', 'measure', 'Lite0Features',
-           'frechet', 'bootstrap', 'kept_chroma', 'summarize', 'Results', 'Ours', 'evaluate', 'contact_sheet',
-           'system_of', 'markdown_table', 'compare', 'main', 'Guess', 'guess_widget']
+           'frechet', 'online_metrics', 'bootstrap', 'kept_chroma', 'summarize', 'Results', 'Ours', 'evaluate',
+           'contact_sheet', 'system_of', 'markdown_table', 'compare', 'main', 'Guess', 'guess_widget']
 
 # %% ../nbs/07_evaluation.ipynb #75051dee
 import csv, hashlib, io, json, math, os, random, sys, threading, time
@@ -113,6 +113,26 @@ def frechet(a: np.ndarray, # (n, d) features of one set of pictures
     root = np.sqrt(np.linalg.eigvals(A @ B).astype(complex)).real.sum()
     return float(mean @ mean + np.trace(A) + np.trace(B) - 2*root)
 
+# %% ../nbs/07_evaluation.ipynb #9ad57bc0
+def online_metrics(names: list, # of 'lpips', 'fid'
+                  ) -> dict:    # name -> function of (rgb, real): a number, or features
+    "LPIPS (AlexNet, v0.1) and the features of FID (Inception, pool3), by torchmetrics; their networks are downloaded once."
+    made = {}
+    for name in names:
+        if name not in ('lpips', 'fid'): raise ValueError(f'no metric {name!r}: choose from lpips, fid')
+        try:
+            if name == 'lpips':
+                from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+                alex = LearnedPerceptualImagePatchSimilarity('alex', normalize=True)
+                made[name] = lambda rgb, real: float(alex(rgb[None], real[None]))
+            else:
+                from torchmetrics.image.fid import NoTrainInceptionV3
+                inception = NoTrainInceptionV3('inception-v3-compat', ['2048'])
+                made[name] = lambda rgb, real: inception((rgb[None]*255).round().byte())[0].flatten().tolist()
+        except Exception as e:  # a missing package, no network, a full disk: all mean that it cannot be had
+            raise RuntimeError(f'{name} cannot be had here, {type(e).__name__}: {" ".join(str(e).split())[:200]}. Leave it out, or fetch it once where there is a network') from e
+    return made
+
 # %% ../nbs/07_evaluation.ipynb #955ab7c2
 def bootstrap(values: np.ndarray, # one number a photo
               stat = np.mean,     # or np.median
@@ -124,7 +144,7 @@ def bootstrap(values: np.ndarray, # one number a photo
     draws = [stat(values[rng.integers(0, len(values), len(values))]) for _ in range(n)]
     return tuple(float(q) for q in np.quantile(draws, (.025, .975)))
 
-# %% ../nbs/07_evaluation.ipynb #3ae6632f
+# %% ../nbs/07_evaluation.ipynb #7ef26037
 def kept_chroma(rows: list, # of `measure` for one system
                ) -> np.ndarray: # one number for each of `chroma_steps`
     "Predicted chroma by real chroma, by step of the real chroma: 1 keeps all, 0 is gray."
@@ -141,12 +161,14 @@ def summarize(rows: list,  # of `measure` for one system, with `features`
     for r in rows:
         for b, n, a in zip(r['bins'], r['bin_n'], r['bin_auc']): bins[b] = bins.get(b, np.zeros(2)) + (n, a)
     low, high = bootstrap(of('psnr'))
+    online = dict(lpips=of('lpips').mean()) if 'lpips' in rows[0] else {}
+    if 'fid' in rows[0]: online.update(fid=frechet(of('fid'), np.array([r['fid'] for r in reals])))
     return dict(n=len(rows), psnr=of('psnr').mean(), psnr_low=low, psnr_high=high, psnr_median=np.median(of('psnr')), ssim=of('ssim').mean(),
                 dE2000=of('dE2000').mean(), dE2000_median=np.median(of('dE2000')), colourfulness=col.mean(),
                 difference_of_means=col.mean() - col_real.mean(), mean_of_differences=np.abs(col - col_real).mean(),
                 auc=of('auc').mean(), auc_balanced=np.mean([a/n for n, a in bins.values()]), dE_edges=of('dE_edges').mean(), dE_rest=of('dE_rest').mean(),
                 edge_match=of('edge_match').mean(), vivid_kept=of('step_chroma')[:, 5:].sum()/of('step_real')[:, 5:].sum(), L_shift=of('L_shift').mean(),
-                frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])), seconds=np.median(of('seconds')))
+                frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])), **online, seconds=np.median(of('seconds')))
 
 # %% ../nbs/07_evaluation.ipynb #31edf611
 class Results:
@@ -167,11 +189,12 @@ class Ours:
     def __init__(self, colorizer): self.colorizer = colorizer
     def __call__(self, real, photo): return to_tensor(self.colorizer(to_image(real)))
 
-# %% ../nbs/07_evaluation.ipynb #eae0f571
+# %% ../nbs/07_evaluation.ipynb #aaad47ce
 def evaluate(systems: dict,       # name -> function of (real photo as rgb, its path) that gives a colorized rgb
              photos: list,        # paths of colour photos
              folder: Path = None, # rows.jsonl grows here, and what is in it is not measured again; None keeps nothing
              say=print,           # told the progress now and then
+             online: dict = {},   # of `online_metrics`
             ) -> dict:            # name -> rows, one a photo; 'real' and 'gray' are added
     "Measure systems on the same photos at their own size, no file in between."
     file, rows, said, features = Path(folder)/'rows.jsonl' if folder else None, {}, time.time(), Lite0Features()
@@ -194,6 +217,7 @@ def evaluate(systems: dict,       # name -> function of (real photo as rgb, its 
                 began = time.perf_counter(); rgb = systems[name](real, photo); seconds = time.perf_counter() - began
                 with torch.inference_mode(): seen = features(rgb[None])[0].tolist()
                 what = dict(colourfulness=float(colourfulness(rgb))) if name == 'real' else measure(rgb, real)
+                what.update({k: f(rgb.expand(3, -1, -1), real) for k, f in online.items() if name != 'real' or k == 'fid'})
                 row = rows[name, key] = dict(system=name, photo=key, seconds=seconds, **what, features=[round(x, 5) for x in seen])
                 f.write(json.dumps(row) + '\n'); f.flush()
             if time.time() - said > 20: said = time.time(); say(f'{i + 1}/{len(photos)} photos')
@@ -232,7 +256,7 @@ def system_of(spec: str,          # path of weights, or of a folder with results
     sha = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return name or path.stem, Ours(colorizer), dict(generator=colorizer.generator.name, weights_sha256=sha, size=size, saturation=colorizer.saturation)
 
-# %% ../nbs/07_evaluation.ipynb #6ae7cdcd
+# %% ../nbs/07_evaluation.ipynb #4df1ddc4
 def markdown_table(rows: list, # of `summarize`, with `system`
                   ) -> str:
     "The columns that belong side by side, gray always among them."
@@ -240,11 +264,11 @@ def markdown_table(rows: list, # of `summarize`, with `system`
     columns = {'system': lambda r: r['system'], 'PSNR, dB (95%)': lambda r: f'{number(r["psnr"], 2)} ({number(r["psnr_low"], 2)} to {number(r["psnr_high"], 2)})',
                'SSIM': lambda r: number(r['ssim'], 3), 'dE2000': lambda r: number(r['dE2000'], 2), 'colourfulness': lambda r: number(r['colourfulness'], 1),
                'balanced AuC': lambda r: number(r['auc_balanced'], 3), 'dE at edges': lambda r: number(r['dE_edges'], 2), 'vivid chroma kept': lambda r: number(r['vivid_kept'], 2),
-               'Frechet Lite0': lambda r: number(r['frechet_lite0'], 1), 's/photo': lambda r: number(r['seconds'], 2)}
+               'Frechet Lite0': lambda r: number(r['frechet_lite0'], 1), **{k.upper(): lambda r, k=k: number(r[k], 3) for k in ('lpips', 'fid') if k in rows[0]}, 's/photo': lambda r: number(r['seconds'], 2)}
     lines = [list(columns), ['---']*len(columns), *([f(r) for f in columns.values()] for r in rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
-# %% ../nbs/07_evaluation.ipynb #32b79bd0
+# %% ../nbs/07_evaluation.ipynb #719da54c
 def compare(models: list,           # as for `system_of`; [] measures the weights that come with the package
             photos: list,           # paths of colour photos
             out: Path,              # folder for tables, rows per photo, contact sheet and where they come from
@@ -252,12 +276,13 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
             saturation: float = None, # multiplies their chroma; default what each was tuned for
             shown: list = (),       # paths of the photos on the contact sheet; default some of the measured ones
             n_shown: int = 8,       # how many of them
+            online: list = (),      # 'lpips', 'fid': where their networks can be had
             say = print,            # told the progress and the table
            ) -> list:               # rows of the table
     "Measure systems and write everything down; what `out` holds already is not measured again."
     from colorize_nb.training import provenance
     made = [system_of(m, size, saturation) for m in models or ['']]
-    systems, config = {name: f for name, f, _ in made}, {name: how for name, _, how in made}
+    systems, config = {name: f for name, f, _ in made}, {name: dict(how, **({'online': sorted(online)} if online else {})) for name, _, how in made}
     if len(systems) < len(made): raise ValueError('two systems have the same name: give them as NAME=PATH')
     if not photos: raise ValueError('no photos to measure on')
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
@@ -266,7 +291,7 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
     changed = [n for n in config if n in old and old[n] != config[n]]
     if changed: raise ValueError(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
     kept.write_text(json.dumps({**old, **config}, indent=1) + '\n')
-    measured = evaluate(systems, photos, out, say)
+    measured = evaluate(systems, photos, out, say, online_metrics(online))
     n = len(measured['gray'])
     if not n: raise ValueError('none of the photos could be measured')
     table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
@@ -285,7 +310,7 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
     say(text)
     return table
 
-# %% ../nbs/07_evaluation.ipynb #f23342be
+# %% ../nbs/07_evaluation.ipynb #4a4727c9
 @call_parse
 def main(*models: Annotated[str, {'nargs': '*'}], # weights, or folders with the results of any program; NAME=PATH names one; default: the weights that come with the package
          photos: str = None,        # folder of colour photos; default the small set that comes with the project
@@ -295,9 +320,11 @@ def main(*models: Annotated[str, {'nargs': '*'}], # weights, or folders with the
          every: int = 1,            # take each so many-th photo
          sheet: str = None,         # folder whose photos are drawn; default the measured ones
          rows: int = 8,             # photos on the contact sheet
+         online: str = '',          # lpips, fid or both, as lpips,fid: their networks have to be downloaded
         ):
     "Measure colorizers on the same colour photos, beside the gray baseline. Run it again after a kill: it goes on where it was."
-    try: compare(list(models), find_photos(photos or photos_dir()/'color')[::every], Out, size, saturation, find_photos(sheet) if sheet else (), rows, partial(print, flush=True))
+    try: compare(list(models), find_photos(photos or photos_dir()/'color')[::every], Out, size, saturation, find_photos(sheet) if sheet else (), rows,
+                 [m for m in online.split(',') if m], partial(print, flush=True))
     except (PhotoError, OSError, RuntimeError, ValueError) as e: sys.exit(f'colorize-eval: {e}')
 
 # %% ../nbs/07_evaluation.ipynb #d8c03ee3
