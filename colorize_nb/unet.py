@@ -30,12 +30,13 @@ class Generator(nn.Module):
     origin = 'random' # where the weights come from
     def stages(self) -> tuple: # modules on the way down, modules on the way up; for `levels`
         raise NotImplementedError(f'{type(self).__name__} does not list its stages')
+    def predict(self, L): return torch.tanh(self.net_forward(L).float())  # what `forward` frames; another kind of answer overrides it
     def forward(self, L: Tensor, # (B, 1, H, W), L/50 - 1
                ) -> Tensor:      # (B, 2, H, W), ab/110 in -1..1
         L = _check_L(L)
         h, w = L.shape[-2:]
         L = F.pad(L, (0, -w % self.multiple, 0, -h % self.multiple), mode='replicate')
-        ab = torch.tanh(self.net_forward(L).float())
+        ab = self.predict(L)
         if ab.shape[-2:] != L.shape[-2:]: ab = F.interpolate(ab, size=L.shape[-2:], mode='bilinear', align_corners=False)
         return ab[..., :h, :w]
 
