@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import fastai, PIL, skimage
 from PIL import Image
-from skimage.color import rgb2lab
 from colorize_nb.data import PhotoCache, photo_dls
 from colorize_nb.photo import find_photos, photos_dir
+from usual import usual_sample
 
 
 class UsualPhotos(torch.utils.data.Dataset):
@@ -20,10 +20,7 @@ class UsualPhotos(torch.utils.data.Dataset):
     def __init__(self, paths, size): self.paths, self.size = paths, size
     def __len__(self): return len(self.paths)
     def __getitem__(self, i):
-        im = Image.open(self.paths[i]).convert('RGB').resize((self.size, self.size), Image.Resampling.BICUBIC)
-        if random.random() < .5: im = im.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        lab = torch.from_numpy(rgb2lab(np.array(im)).astype('float32').transpose(2, 0, 1)).contiguous()
-        return {'L': lab[[0]]/50 - 1, 'ab': lab[[1, 2]]/110}
+        return usual_sample(Image.open(self.paths[i]), self.size, flip=random.random() < .5)
 
 
 def cpu_seconds():

@@ -1,23 +1,22 @@
 """Photos a second of two GAN trainings, end to end: the same networks from the same weights, the same photos, crops and batches, taking turns in one process:
 (usual) as the public tutorial 'Image Colorization with U-Net and GAN' does it: PIL opens each file, scikit-image's Lab photo by photo, float32, Adam;
 (ours) `color_learner`: photos decoded once, Lab for the batch, bfloat16, channels-last, fused Adam, with log and callbacks.
-The losses of both go into steps.csv, one picture of them into losses.png: what is gained in time must not be lost in learning.
+The losses of both go into steps.csv (lesson 06 draws them): what is gained in time must not be lost in learning.
 
     python benchmarks/training.py [--photos FOLDER] [--generator pix2pix_unet --net n_down=7] [--size 128] [--bs 16] [--steps 10] [--turns 8] [--out FOLDER]
 """
-import argparse, csv, json, random, statistics, tempfile, time
+import argparse, json, random, statistics, tempfile, time
 from pathlib import Path
-import numpy as np
 import torch
 from fastai.vision.all import Callback, CancelFitException, set_seed
 from PIL import Image
-from skimage.color import rgb2lab
 from colorize_nb.data import CropFlip, PhotoCache, photo_dls
 from colorize_nb.losses import ColorLoss, GANLoss
 from colorize_nb.patchgan import PatchDiscriminator
-from colorize_nb.photo import find_photos, photos_dir
+from colorize_nb.photo import find_photos, photos_dir, write_csv
 from colorize_nb.training import Adversary, color_learner, net_config, provenance
 from colorize_nb.unet import create_generator
+from usual import usual_sample
 
 
 class UsualPhotos(torch.utils.data.Dataset):
@@ -30,14 +29,11 @@ class UsualPhotos(torch.utils.data.Dataset):
         i, dl = self.order[k], self.dl
         n = dl.dataset.items[i]
         path, _, _, _, h, w = self.photos.items[n]
-        random.seed(f'{dl.seed} {dl.epoch} {i}')
+        random.seed(dl.seed_for(i))
         self.crop.before_call(torch.empty(3, h, w), 0)
-        im = Image.open(path).convert('RGB')
+        im = Image.open(path)
         left, top, cw, ch = (v*im.width/w for v in self.crop.box)
-        im = im.resize((self.size, self.size), Image.Resampling.BICUBIC, box=(left, top, min(im.width, left + cw), min(im.height, top + ch)))
-        if self.crop.flip: im = im.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        lab = torch.from_numpy(rgb2lab(np.array(im)).astype('float32').transpose(2, 0, 1)).contiguous()
-        return {'L': lab[[0]]/50 - 1, 'ab': lab[[1, 2]]/110}
+        return usual_sample(im, self.size, self.crop.flip, (left, top, min(im.width, left + cw), min(im.height, top + ch)))
 
 
 class UsualTraining:
@@ -80,17 +76,6 @@ class Turns(Callback):
         self.began = time.perf_counter()
 
 
-def draw(rows, file):
-    "Both losses of both trainings."
-    import matplotlib; matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    fig, axs = plt.subplots(1, 2, figsize=(8, 2.6), layout='constrained')
-    for ax, k in zip(axs, ('G_L1', 'D')):
-        for who in ('usual', 'ours'): ax.plot([r[f'{who}_{k}'] for r in rows], label=who, lw=1)
-        ax.set_title(f'loss_{k}'); ax.set_xlabel('step'); ax.legend()
-    fig.savefig(file, dpi=90)
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--photos', type=Path, default=None, help='folder of photos; default the ones that come with the project')
@@ -128,8 +113,7 @@ def main():
                   ratio=round(speed['ours']/speed['usual'], 2), ratios_of_turns=[round(r, 2) for r in ratios], mean_L1_of_last_20_steps={k: round(v, 4) for k, v in last.items()})
     a.out.mkdir(parents=True, exist_ok=True)
     (a.out/'speed.json').write_text(json.dumps(result, indent=1) + '\n')
-    with open(a.out/'steps.csv', 'w', newline='') as f: w = csv.DictWriter(f, rows[0].keys(), lineterminator='\n'); w.writeheader(); w.writerows(rows)
-    draw(rows, a.out/'losses.png')
+    write_csv(a.out/'steps.csv', rows)
     print(f'{a.generator} at {a.size} px, batch {a.bs}: usual {speed["usual"]:.1f}, ours {speed["ours"]:.1f} photos/s, ratio {result["ratio"]:.2f} (turns {ratios[0]:.2f} to {ratios[-1]:.2f}); '
           f'mean L1 of the last 20 steps: usual {last["usual"]:.4f}, ours {last["ours"]:.4f}; see {a.out}')
 

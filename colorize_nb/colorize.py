@@ -8,13 +8,13 @@ Docs: https://colorize-nb.github.io/colorize_nb/colorize.html.md"""
 __all__ = ['edge_slope', 'weights_file', 'Colorizer', 'colorize', 'save_photo', 'colorize_files', 'main', 'side_by_side', 'demo']
 
 # %% ../nbs/08_colorize.ipynb #234b19b0
-import json, os, sys, time
+import json, sys, time
 from pathlib import Path
 from typing import Annotated
 import numpy as np
 from PIL import Image
 from fastcore.script import call_parse
-from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
+from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir, replacing
 
 # %% ../nbs/08_colorize.ipynb #93274955
 def edge_slope(L,               # (1, 1, h, w) lightness that the generator saw
@@ -128,12 +128,8 @@ def save_photo(im: Image.Image, # RGB or RGBA
     if kind in ('JPEG', 'WEBP'): options.update(quality=95)
     if kind == 'JPEG': im = im.convert('RGB'); options.update(subsampling=0)
     if kind == 'TIFF': options.update(compression='tiff_deflate')
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        im.save(part, kind, **options)
-        part.replace(file)
-    finally: part.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part: im.save(part, kind, **options)
     return file
 
 # %% ../nbs/08_colorize.ipynb #161fb15f

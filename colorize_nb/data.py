@@ -9,7 +9,7 @@ __all__ = ['check_photos', 'is_valid', 'cache_dir', 'PhotoCache', 'crop_box', 'R
            'TensorAB', 'SplitLab', 'show_batch', 'show_results', 'SeededDL', 'photo_block', 'photo_dls', 'coco_photos']
 
 # %% ../nbs/02_data.ipynb #d14e1214
-import hashlib, json, math, os, random, sys, threading, time
+import hashlib, json, math, os, random, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from PIL import Image
 from fastai.vision.all import (DataBlock, DataLoaders, ItemTransform, PILImage, RandTransform, TensorImage, TfmdDL, Transform, TransformBlock,
                                URLs, dispatch, untar_data)
 from .color import _white_from_rgb, join_lab, lab_to_rgb, linear_to_srgb, rgb_to_lab, split_lab, srgb_to_linear
-from .photo import PhotoError, find_photos, open_photo, photos_dir
+from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing
 
 # %% ../nbs/02_data.ipynb #345501c3
 def _colour_left(rgb: np.ndarray) -> tuple[float, float]: # (H, W, 3) bytes -> mean chroma; mean chroma after a parabola in L is taken out
@@ -122,22 +122,19 @@ def _decode_small(path, side):
 # %% ../nbs/02_data.ipynb #6ff2e7b8
 def _write_shard(photos, side, index):
     "Decode photos into one file of bytes beside `index`, then write the index: rows of (path, sha1, offset, height, width, error)."
-    rows, offset, temp = [], 1, index.with_name(f'{index.stem}.{os.getpid()}.{threading.get_ident()}.part')
+    rows, offset = [], 1
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool, open(temp, 'wb') as f:
+        with replacing(index.with_suffix('.u8')) as part, ThreadPoolExecutor(os.cpu_count()) as pool, open(part, 'wb') as f:
             f.write(b'\0')  # a memory map cannot be empty
             for path, (pixels, sha, error) in zip(photos, pool.map(lambda p: _decode_small(p, side), photos)):
                 h, w = (0, 0) if error else pixels.shape[:2]
                 rows.append([str(path), sha, offset, h, w, error])
                 if not error: offset += f.write(pixels.tobytes())
-        os.replace(temp, index.with_suffix('.u8'))
-        temp.write_text(json.dumps(rows))
-        os.replace(temp, index)  # last: a shard counts only when its index is there
+        with replacing(index) as part: part.write_text(json.dumps(rows))  # last: a shard counts only when its index is there
         return rows
     except OSError as e:
         raise OSError(f'cannot write decoded photos into {index.parent}: {e.strerror or e}. '
                       'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk') from e
-    finally: temp.unlink(missing_ok=True)
 
 def _read_shard(index):
     "The rows of a finished shard; None if it is missing or does not fit its index."
@@ -300,10 +297,11 @@ class SeededDL(TfmdDL):
         random.Random(f'{self.seed} {self.epoch}').shuffle(idxs)
         if self.drop_last: idxs = idxs[:len(idxs)//self.bs*self.bs]  # no work for photos that would be dropped
         return idxs[self.start_batch*self.bs:]
+    def seed_for(self, s): return f'{self.seed} {self.epoch} {s}'  # of one photo's crop and flip
     def do_item(self, s):
         if not self.shuffle: return super().do_item(s)
         state = random.getstate()
-        random.seed(f'{self.seed} {self.epoch} {s}')
+        random.seed(self.seed_for(s))
         try: return super().do_item(s)
         finally: random.setstate(state)
     def after_iter(self):

@@ -19,7 +19,7 @@ from torch import nn, Tensor
 from PIL import Image, ImageDraw, ImageFont
 from fastcore.script import call_parse
 from .color import colourfulness, rgb_to_gray, rgb_to_lab, to_image, to_tensor
-from .photo import PhotoError, find_photos, open_photo, photos_dir
+from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing, write_csv
 from .unet import lite0_features
 
 # %% ../nbs/07_evaluation.ipynb #dcf79f55
@@ -86,11 +86,11 @@ def measure(rgb: Tensor,  # (3, H, W), sRGB 0..1
     step = torch.bucketize(chroma_real.flatten(), torch.tensor(chroma_steps[1:], dtype=chroma.dtype), right=True)
     bins, where = ab_bin(lab_real[1:]).flatten().unique(return_inverse=True)
     sums = lambda values, index, n: torch.zeros(n).index_add_(0, index, values.flatten().float()).tolist()
-    pair = torch.stack([edge_strength(lab[1:]).flatten(), edge_strength(lab_real[:1]).flatten()])
-    return dict(psnr=psnr(rgb, real), ssim=ssim(rgb, real), dE2000=float(dE.mean()), colourfulness=float(colourfulness(rgb)), auc=float(auc(error).mean()),
+    within, pair = auc(error), torch.stack([edge_strength(lab[1:]).flatten(), edge_strength(lab_real[:1]).flatten()])
+    return dict(psnr=psnr(rgb, real), ssim=ssim(rgb, real), dE2000=float(dE.mean()), colourfulness=float(colourfulness(rgb)), auc=float(within.mean()),
                 dE_edges=float(dE[edges].mean()), dE_rest=float(dE[~edges].mean()), edge_match=float(torch.corrcoef(pair)[0, 1].nan_to_num()),
                 L_shift=float((lab - lab_real)[0].abs().mean()),
-                bins=bins.tolist(), bin_n=sums(torch.ones_like(error), where, len(bins)), bin_auc=sums(auc(error), where, len(bins)),
+                bins=bins.tolist(), bin_n=sums(torch.ones_like(error), where, len(bins)), bin_auc=sums(within, where, len(bins)),
                 step_chroma=sums(chroma, step, len(chroma_steps)), step_real=sums(chroma_real, step, len(chroma_steps)))
 
 # %% ../nbs/07_evaluation.ipynb #22316516
@@ -160,14 +160,14 @@ def summarize(rows: list,  # of `measure` for one system, with `features`
     bins = {}
     for r in rows:
         for b, n, a in zip(r['bins'], r['bin_n'], r['bin_auc']): bins[b] = bins.get(b, np.zeros(2)) + (n, a)
-    low, high = bootstrap(of('psnr'))
+    low, high, vivid = *bootstrap(of('psnr')), chroma_steps.index(40)
     online = dict(lpips=of('lpips').mean()) if 'lpips' in rows[0] else {}
     if 'fid' in rows[0]: online.update(fid=frechet(of('fid'), np.array([r['fid'] for r in reals])))
     return dict(n=len(rows), psnr=of('psnr').mean(), psnr_low=low, psnr_high=high, psnr_median=np.median(of('psnr')), ssim=of('ssim').mean(),
                 dE2000=of('dE2000').mean(), dE2000_median=np.median(of('dE2000')), colourfulness=col.mean(),
                 difference_of_means=col.mean() - col_real.mean(), mean_of_differences=np.abs(col - col_real).mean(),
                 auc=of('auc').mean(), auc_balanced=np.mean([a/n for n, a in bins.values()]), dE_edges=of('dE_edges').mean(), dE_rest=of('dE_rest').mean(),
-                edge_match=of('edge_match').mean(), vivid_kept=of('step_chroma')[:, 5:].sum()/of('step_real')[:, 5:].sum(), L_shift=of('L_shift').mean(),
+                edge_match=of('edge_match').mean(), vivid_kept=of('step_chroma')[:, vivid:].sum()/of('step_real')[:, vivid:].sum(), L_shift=of('L_shift').mean(),
                 frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])), **online, seconds=np.median(of('seconds')))
 
 # %% ../nbs/07_evaluation.ipynb #31edf611
@@ -197,15 +197,14 @@ def evaluate(systems: dict,       # name -> function of (real photo as rgb, its 
              online: dict = {},   # of `online_metrics`
             ) -> dict:            # name -> rows, one a photo; 'real' and 'gray' are added
     "Measure systems on the same photos at their own size, no file in between."
-    file, rows, said, features = Path(folder)/'rows.jsonl' if folder else None, {}, time.time(), Lite0Features()
+    file, rows, said, features = Path(folder)/'rows.jsonl' if folder else None, {}, time.time(), None
     systems = {'real': lambda x, p: x, 'gray': lambda x, p: rgb_to_gray(x), **systems}
     root = os.path.commonpath([Path(p).resolve().parent for p in photos])
     if file and file.exists():
         for line in file.read_text().splitlines():
             try: row = json.loads(line); rows[row['system'], row['photo']] = row
             except ValueError: pass  # the line that a kill cut off
-        part = file.with_suffix('.part')
-        part.write_text(''.join(json.dumps(row) + '\n' for row in rows.values())); part.replace(file)
+        with replacing(file) as part: part.write_text(''.join(json.dumps(row) + '\n' for row in rows.values()))
     with open(file or os.devnull, 'a') as f:
         for i, photo in enumerate(photos):
             key = Path(photo).resolve().relative_to(root).as_posix()
@@ -213,6 +212,7 @@ def evaluate(systems: dict,       # name -> function of (real photo as rgb, its 
             if not missing: continue
             try: real = to_tensor(open_photo(photo))
             except PhotoError as e: say(f'left out {key}: {e}'); continue
+            features = features or Lite0Features()
             for name in missing:
                 began = time.perf_counter(); rgb = systems[name](real, photo); seconds = time.perf_counter() - began
                 with torch.inference_mode(): seen = features(rgb[None])[0].tolist()
@@ -232,9 +232,11 @@ def contact_sheet(systems: dict,    # as for `evaluate`
     columns = {'gray': lambda x, p: rgb_to_gray(x), **systems, 'real': lambda x, p: x}
     cells = []
     for photo in photos:
-        real = to_tensor(open_photo(photo))
+        try: real = to_tensor(open_photo(photo))
+        except PhotoError: continue  # the rest can still be shown
         width = round(height*real.shape[2]/real.shape[1])
         cells.append([to_image(f(real, photo).expand(3, -1, -1)).resize((width, height), Image.Resampling.LANCZOS) for f in columns.values()])
+    if not cells: raise PhotoError('none of the photos for the contact sheet can be opened: give others')
     width = max(row[0].width for row in cells)
     sheet = Image.new('RGB', ((width + 4)*len(columns), 22 + (height + 4)*len(cells)), 'white')
     for x, name in enumerate(columns): ImageDraw.Draw(sheet).text((x*(width + 4) + width//2, 5), name, 'black', anchor='ma', font=ImageFont.load_default(12))
@@ -297,15 +299,13 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
     table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
     flat = [{k: v for k, v in r.items() if not isinstance(v, list)} for name, rows in measured.items() if name != 'real' for r in rows]
     curves = [dict(system=name, real_chroma_from=c, kept=k) for name, r in measured.items() if name != 'real' for c, k in zip(chroma_steps, kept_chroma(r))]
-    for file, data in (('table.csv', table), ('photos.csv', flat), ('curves.csv', curves)):
-        with open(out/file, 'w', newline='') as f:
-            w = csv.DictWriter(f, data[0].keys(), lineterminator='\n'); w.writeheader()
-            w.writerows({k: f'{v:.5g}' if isinstance(v, float) else v for k, v in row.items()} for row in data)
+    for file, data in (('table.csv', table), ('photos.csv', flat), ('curves.csv', curves)): write_csv(out/file, data)
     real = np.mean([r['colourfulness'] for r in measured['real']])
     (out/'table.md').write_text(text := markdown_table(table) + f'\nn = {n} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; '
                                 f'for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n')
     (out/'eval.json').write_text(json.dumps(dict(provenance(), n=n, real_colourfulness=real, systems=config), indent=1) + '\n')
-    good = list(shown) or [p for p in photos if Path(p).name in {Path(r['photo']).name for r in measured['gray']}]
+    names = {Path(r['photo']).name for r in measured['gray']}
+    good = list(shown) or [p for p in photos if Path(p).name in names]
     contact_sheet(systems, good[::-(-len(good)//n_shown)]).save(out/'sheet.jpg', quality=88)
     say(text)
     return table

@@ -10,7 +10,7 @@ __all__ = ['PassL', 'Adversary', 'Autocast', 'valid_L1', 'valid_psnr', 'valid_co
            'provenance', 'net_config', 'main']
 
 # %% ../nbs/06_training.ipynb #795017ed
-import ast, csv, json, os, platform, random, subprocess, sys, time
+import ast, json, os, platform, random, subprocess, sys, time
 from functools import partial
 from pathlib import Path
 import torch
@@ -27,7 +27,7 @@ from .color import colourfulness, join_lab, lab_to_rgb, rgb_to_lab, split_lab, t
 from .data import photo_dls
 from .losses import ColorLoss, GANLoss, PerceptualLoss
 from .patchgan import PatchDiscriminator
-from .photo import find_photos, open_photo, package_dir, photos_dir
+from .photo import find_photos, open_photo, package_dir, photos_dir, replacing, write_csv
 from .unet import create_generator, lite0_features, load_weights, save_weights, split_params
 
 # %% ../nbs/06_training.ipynb #41d5eda7
@@ -46,7 +46,6 @@ class Adversary(Callback):
                  gan_weight: float = 1.,   # of the discriminator's verdict
                  lr: float = 2e-4,         # of the discriminator's Adam
                  beta1: float = .5,        # of the discriminator's Adam
-                 precision: str = 'bf16',  # or 'float32'
                 ):
         store_attr()
         self.gan = gan or GANLoss()
@@ -54,7 +53,7 @@ class Adversary(Callback):
         self.discriminator.to(self.dls.device, memory_format=torch.channels_last).train()
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), self.lr, (self.beta1, .999), fused=True)
     def logits(self, L, ab):
-        with torch.autocast(L.device.type, torch.bfloat16, enabled=self.precision == 'bf16'): out = self.discriminator(L, ab)
+        with torch.autocast(L.device.type, torch.bfloat16, enabled=hasattr(self.learn, 'autocast')): out = self.discriminator(L, ab)
         return out.float()
     def after_pred(self):
         if not self.training: return
@@ -142,8 +141,7 @@ class Resume(Callback):
     def save(self, epoch, batch):
         state = dict(model=self.model.state_dict(), opt=self.opt.opt.state_dict(), epoch=epoch, batch=batch, callbacks={k: cb.state_dict() for k, cb in self.stateful().items()})
         for group in state['opt']['param_groups']: group.update({k: v.item() for k, v in group.items() if hasattr(v, 'item')})  # numpy numbers are pickled as code
-        part = self.file.with_suffix('.part')
-        torch.save(state, part); part.replace(self.file)
+        with replacing(self.file) as part: torch.save(state, part)
         self.saved = time.time()
     def after_epoch(self):
         if self.epoch >= self.start_epoch: self.save(self.epoch + 1, 0)
@@ -182,8 +180,7 @@ class TrainLog(Callback):
         row = dict(epoch=self.epoch + 1, **{k: sum(s[k] for s in steps)/len(steps) for k in steps[0]}, **{k: float(v) for k, v in valid},
                    minutes=round(self.spent/60, 2))
         self.rows.append(row)
-        with open(self.folder/'log.csv', 'w', newline='') as f:
-            w = csv.DictWriter(f, row.keys(), lineterminator='\n'); w.writeheader(); w.writerows(self.rows)
+        write_csv(self.folder/'log.csv', self.rows)
         print('  '.join(f'{k} {v:.4f}' if isinstance(v, float) else f'{k} {v}' for k, v in row.items()), flush=True)
         self.draw()
     def draw(self):
@@ -193,6 +190,7 @@ class TrainLog(Callback):
         L, ab = (t.as_subclass(Tensor).to(self.dls.device) for t in self.batch)
         with torch.no_grad(): pred = used_model(self.learn).eval()(L)
         for name, x in {'gray': 0*ab, 'real': ab, f'epoch_{self.epoch + 1:02d}': pred}.items():
+            if (self.folder/f'{name}.jpg').exists() and x is not pred: continue  # once is enough
             to_image(make_grid(_rgb(x, L).cpu(), nrow=len(L), pad_value=1)).save(self.folder/f'{name}.jpg', quality=92, subsampling=0)
 
 # %% ../nbs/06_training.ipynb #a382d552
@@ -335,7 +333,7 @@ def main(photos: str = None,          # folder of colour photos; default the sma
     try:
         dls = photo_dls(paths, size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale, valid_pct=valid_pct)
         model = load_weights(init) if init else create_generator(generator, **net_config(net))
-        adversary = Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr, precision=precision) if gan else None
+        adversary = Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr) if gan else None
         shown = find_photos(draw) if draw else []
         drawn = middle_squares(shown[::-(-len(shown)//12)], size) if shown else None
         if schedule not in ('one_cycle', 'flat'): raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')

@@ -15,6 +15,7 @@ import importlib.util, json
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
+from .photo import replacing
 
 # %% ../nbs/03_unet.ipynb #bdd5d0d7
 def _check_L(L):
@@ -401,11 +402,7 @@ def save_weights(generator: nn.Module, # made by `create_generator`
     file = Path(file)
     state = {k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in generator.state_dict().items()}
     config = {'config': json.dumps(generator.config)} if getattr(generator, 'config', None) else {}
-    part = file.with_name(file.name + '.part')
-    try:
-        part.write_bytes(save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config}))
-        part.replace(file)
-    finally: part.unlink(missing_ok=True)
+    with replacing(file) as part: part.write_bytes(save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config}))
     return file
 
 def load_weights(file: Path,      # .safetensors made by `save_weights`
