@@ -336,12 +336,15 @@ def main(photos: str = None,          # folder of colour photos; default the sma
         adversary = Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr) if gan else None
         shown = find_photos(draw) if draw else []
         drawn = middle_squares(shown[::-(-len(shown)//12)], size) if shown else None
+        if hasattr(model, 'make_loss') and (gan or perceptual or chroma): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual and chroma')
         if schedule not in ('one_cycle', 'flat'): raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')
     except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
+    if hasattr(model, 'make_loss'): print('counting the colours of the training photos', flush=True)
     percept = PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last)) if perceptual else None
-    learn = color_learner(dls, model, folder, ColorLoss(percept, perceptual, chroma, beta), adversary, every, precision, beta1, clip, ema, stop if gan else 0., drawn)
+    loss = model.make_loss(dls) if hasattr(model, 'make_loss') else ColorLoss(percept, perceptual, chroma, beta)
+    learn = color_learner(dls, model, folder, loss, adversary, every, precision, beta1, clip, ema, stop if gan else 0., drawn)
     (learn.fit if schedule == 'flat' else learn.fit_one_cycle)(epochs, slice(encoder_lr, lr), wd=wd)
     weights = folder/'weights.safetensors'
     minutes = learn.train_log.rows[-1]['minutes']
