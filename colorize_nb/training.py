@@ -9,7 +9,7 @@ __all__ = ['PassL', 'Adversary', 'Autocast', 'valid_L1', 'valid_psnr', 'valid_co
            'Resume', 'middle_squares', 'TrainLog', 'runaway', 'KeepWeights', 'color_learner', 'strip', 'flipbook',
            'provenance', 'net_config', 'main']
 
-# %% ../nbs/06_training.ipynb #795017ed
+# %% ../nbs/06_training.ipynb #a66dfc17
 import ast, json, os, platform, random, subprocess, sys, time
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ class PassL(Callback):
     "Give loss and metrics the L channel too: they get (pred, ab, L)."
     def after_pred(self): self.learn.yb = (*self.learn.yb, self.xb[0])
 
-# %% ../nbs/06_training.ipynb #3eea95c9
+# %% ../nbs/06_training.ipynb #71e9f077
 class Adversary(Callback):
     "The discriminator's step between the generator's prediction and its step, and its verdict added to the generator's loss."
     order = 15  # after Autocast
@@ -109,7 +109,7 @@ def used_model(learn): # a Learner
     "The network that is for use: the averaged one where there is one."
     return learn.average.average.module if hasattr(learn, 'average') else learn.model
 
-# %% ../nbs/06_training.ipynb #f76c44ea
+# %% ../nbs/06_training.ipynb #9fe95dae
 class Resume(Callback):
     "Checkpoint every few minutes and at each epoch's end; on start, go on where the last checkpoint was, exactly."
     order = 70  # after Recorder and the scheduler, like fastai's SkipToEpoch
@@ -146,7 +146,7 @@ class Resume(Callback):
     def after_epoch(self):
         if self.epoch >= self.start_epoch: self.save(self.epoch + 1, 0)
 
-# %% ../nbs/06_training.ipynb #135f28ee
+# %% ../nbs/06_training.ipynb #c16d655a
 def middle_squares(photos: list, # paths
                    size: int,    # pixels
                   ) -> tuple[Tensor, Tensor]: # L (B, 1, size, size) and ab (B, 2, size, size), normalised
@@ -238,16 +238,17 @@ def color_learner(dls: DataLoaders,       # of (L, ab)
     learn.remove_cb(ProgressCallback)
     return learn
 
-# %% ../nbs/06_training.ipynb #9181aa3a
+# %% ../nbs/06_training.ipynb #2f3cbd40
 def strip(folder,           # of a training
           epochs: tuple = None, # which; default the first, one in the middle, the last
           n: int = 6,       # photos
+          width: float = 8, # of the figure, inches
          ):                 # the matplotlib figure
     "Gray, some epochs, real: the same photos in every row."
     import matplotlib.pyplot as plt
     last = len(list(Path(folder).glob('epoch_*.jpg')))
     rows = ['gray', *(f'epoch_{e:02d}' for e in epochs or sorted({1, (1 + last)//2, last})), 'real']
-    fig, axs = plt.subplots(len(rows), 1, figsize=(8, len(rows)*8.2/n), layout='constrained')
+    fig, axs = plt.subplots(len(rows), 1, figsize=(width, len(rows)*(width + .2)/n), layout='constrained')
     for ax, row in zip(axs, rows):
         im = Image.open(Path(folder)/f'{row}.jpg')
         ax.imshow(im.crop((0, 0, min(im.width, n*(im.height - 2) + 2), im.height)))
@@ -277,7 +278,7 @@ def provenance() -> dict: # texts
     return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=git('rev-parse', '--short', 'HEAD') + ('+changes' if git('status', '--porcelain', '-uno') else ''),
                 date=time.strftime('%Y-%m-%d'), hardware=gpu or f'{os.cpu_count()} CPU cores, {platform.machine()}', python=platform.python_version(), torch=torch.__version__)
 
-# %% ../nbs/06_training.ipynb #fda642d7
+# %% ../nbs/06_training.ipynb #b545b9bd
 def net_config(text: str, # as 'n_down=7,base=32'
               ) -> dict:  # for `create_generator`
     "Settings of a network from the command line."
