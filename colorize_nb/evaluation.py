@@ -9,7 +9,7 @@ __all__ = ['chroma_steps', 'psnr', 'ssim', 'delta_e', 'auc', 'ab_bin', 'edge_str
            'frechet', 'online_metrics', 'bootstrap', 'kept_chroma', 'summarize', 'Results', 'Ours', 'evaluate',
            'contact_sheet', 'system_of', 'markdown_table', 'compare', 'main', 'Guess', 'guess_widget']
 
-# %% ../nbs/07_evaluation.ipynb #75051dee
+# %% ../nbs/07_evaluation.ipynb #6bfd8958
 import csv, hashlib, io, json, math, os, random, sys, threading, time
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def at_edges(L: Tensor,          # (1, H, W)
     strength = edge_strength(L)
     return strength >= strength.flatten().kthvalue(max(1, round((1 - share)*strength.numel()))).values
 
-# %% ../nbs/07_evaluation.ipynb #3c2a5df9
+# %% ../nbs/07_evaluation.ipynb #697db8fb
 chroma_steps = (0, 5, 10, 20, 30, 40, 60, 80)  # of real chroma, Lab units; the last has no end
 
 def measure(rgb: Tensor,  # (3, H, W), sRGB 0..1
@@ -144,7 +144,7 @@ def bootstrap(values: np.ndarray, # one number a photo
     draws = [stat(values[rng.integers(0, len(values), len(values))]) for _ in range(n)]
     return tuple(float(q) for q in np.quantile(draws, (.025, .975)))
 
-# %% ../nbs/07_evaluation.ipynb #7ef26037
+# %% ../nbs/07_evaluation.ipynb #b4e88d4f
 def kept_chroma(rows: list, # of `measure` for one system
                ) -> np.ndarray: # one number for each of `chroma_steps`
     "Predicted chroma by real chroma, by step of the real chroma: 1 keeps all, 0 is gray."
@@ -189,7 +189,7 @@ class Ours:
     def __init__(self, colorizer): self.colorizer = colorizer
     def __call__(self, real, photo): return to_tensor(self.colorizer(to_image(real)))
 
-# %% ../nbs/07_evaluation.ipynb #aaad47ce
+# %% ../nbs/07_evaluation.ipynb #8ad37424
 def evaluate(systems: dict,       # name -> function of (real photo as rgb, its path) that gives a colorized rgb
              photos: list,        # paths of colour photos
              folder: Path = None, # rows.jsonl grows here, and what is in it is not measured again; None keeps nothing
@@ -223,7 +223,7 @@ def evaluate(systems: dict,       # name -> function of (real photo as rgb, its 
             if time.time() - said > 20: said = time.time(); say(f'{i + 1}/{len(photos)} photos')
     return {name: [r for (system, _), r in rows.items() if system == name] for name in systems}
 
-# %% ../nbs/07_evaluation.ipynb #cce8558a
+# %% ../nbs/07_evaluation.ipynb #fdb60147
 def contact_sheet(systems: dict,    # as for `evaluate`
                   photos: list,     # paths: one row each
                   height: int = 150,# pixels of a row
@@ -270,7 +270,7 @@ def markdown_table(rows: list, # of `summarize`, with `system`
     lines = [list(columns), ['---']*len(columns), *([f(r) for f in columns.values()] for r in rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
-# %% ../nbs/07_evaluation.ipynb #719da54c
+# %% ../nbs/07_evaluation.ipynb #e8699342
 def compare(models: list,           # as for `system_of`; [] measures the weights that come with the package
             photos: list,           # paths of colour photos
             out: Path,              # folder for tables, rows per photo, contact sheet and where they come from
