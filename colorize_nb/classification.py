@@ -9,7 +9,7 @@ __all__ = ['ab_centres', 'encode', 'decode', 'ab_counts', 'prior_weights', 'BinL
            'Zhang2016', 'load_zhang2016', 'export_onnx', 'main']
 
 # %% ../nbs/10_classification.ipynb #471abc1a
-import sys
+import sys, warnings
 from pathlib import Path
 from typing import Annotated
 import torch, torch.nn.functional as F
@@ -226,7 +226,8 @@ def export_onnx(generator: Generator, # made by `create_generator` or `load_weig
     file, training, device = Path(file), generator.training, next(generator.parameters()).device
     free = None if size else {k: {0: 'n', 2: 'h', 3: 'w'} for k in ('L', 'ab')}
     try:
-        with replacing(file) as part, torch.no_grad():
+        with replacing(file) as part, torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # the tracer warns of each size that it looks at
             torch.onnx.export(generator.eval().cpu(), (torch.zeros(1, 1, *(size or (64, 96))),), str(part), input_names=['L'], output_names=['ab'],
                               opset_version=17, dynamic_axes=free, dynamo=False)  # by tracing
             model = onnx.load(str(part))

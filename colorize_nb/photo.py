@@ -207,6 +207,7 @@ def replacing(file: Path, # what is to be written
              ):           # gives the temporary path to write to
     "Write a file whole or not at all: what was there before stays until all went well."
     file = Path(file)
+    if not file.parent.is_dir(): raise FileNotFoundError(f'no folder {file.parent} to write {file.name} into: make it first')
     part = file.with_name(f'.{file.name}.{os.getpid()}.{threading.get_ident()}.part')
     try:
         yield part
