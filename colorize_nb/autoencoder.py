@@ -11,7 +11,7 @@ __all__ = ['vgg16_plan', 'imagenet', 'vgg16_layers', 'FrozenFeatures', 'store_fe
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from .unet import Generator, WeightsError, load_lite0, register_generator, torchvision_weights
+from .unet import Generator, WeightsError, load_lite0, register_generator, torchvision_weights, _lend, _lite0, _lite0_stages
 
 # %% ../nbs/09_autoencoder.ipynb #bc9bb019
 vgg16_plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # channels; 0 halves (Simonyan 2014, table 1, D)
@@ -35,13 +35,12 @@ class FrozenFeatures(nn.Module):
                 ):
         super().__init__()
         if name not in imagenet: raise ValueError(f'no encoder {name!r}: choose from {", ".join(imagenet)}')
-        if name == 'lite0': import timm
-        self.net = vgg16_layers() if name == 'vgg16' else timm.create_model('tf_efficientnet_lite0', features_only=True)
+        self.net = vgg16_layers() if name == 'vgg16' else _lite0()
         self.name, self.channels = name, imagenet[name]['channels']
         for k in ('mean', 'std'): self.register_buffer(k, torch.tensor(imagenet[name][k])[:, None, None], persistent=False)
         self.requires_grad_(False).eval()
     def train(self, mode=True): return super().train(False)  # its batch norm must not adapt, whoever says so
-    def stages(self): return [self.net.blocks[i] for i in (0, 1, 2, 4, 6)] if self.name == 'lite0' else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
+    def stages(self): return _lite0_stages(self.net) if self.name == 'lite0' else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
     def load(self,
              file: Path = None, # of the whole classifier; default: the installed package, or torchvision's cache and download
             ):                  # itself
@@ -92,7 +91,4 @@ class Vgg16Autoencoder(Generator):
 @register_generator('vgg16_autoencoder')
 def _vgg16_autoencoder(pretrained, **config):
     generator = Vgg16Autoencoder(**config)
-    if not pretrained: return generator
-    generator.encoder.load(None if pretrained is True else pretrained)
-    generator.origin = f'encoder: {generator.encoder.name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
-    return generator
+    return _lend(generator, pretrained, generator.encoder.name, generator.encoder.load)

@@ -189,8 +189,9 @@ class TrainLog(Callback):
             self.batch = self.dls.valid.one_batch(); self.dls.valid.bs = bs
         L, ab = (t.as_subclass(Tensor).to(self.dls.device) for t in self.batch)
         with torch.no_grad(): pred = used_model(self.learn).eval()(L)
-        for name, x in {'gray': 0*ab, 'real': ab, f'epoch_{self.epoch + 1:02d}': pred}.items():
-            if (self.folder/f'{name}.jpg').exists() and x is not pred: continue  # once is enough
+        pictures = {f'epoch_{self.epoch + 1:02d}': pred}
+        if self.epoch == 0: pictures.update(gray=0*ab, real=ab)  # they stay as they are
+        for name, x in pictures.items():
             to_image(make_grid(_rgb(x, L).cpu(), nrow=len(L), pad_value=1)).save(self.folder/f'{name}.jpg', quality=92, subsampling=0)
 
 # %% ../nbs/06_training.ipynb #a382d552
@@ -337,14 +338,15 @@ def main(photos: str = None,          # folder of colour photos; default the sma
         adversary = Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr) if gan else None
         shown = find_photos(draw) if draw else []
         drawn = middle_squares(shown[::-(-len(shown)//12)], size) if shown else None
-        if hasattr(model, 'make_loss') and (gan or perceptual or chroma): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual and chroma')
+        make_loss = getattr(model, 'make_loss', None)  # a generator that answers with classes brings its own
+        if make_loss and (gan or perceptual or chroma): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual and chroma')
         if schedule not in ('one_cycle', 'flat'): raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')
     except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
-    if hasattr(model, 'make_loss'): print('counting the colours of the training photos', flush=True)
+    if make_loss: print('counting the colours of the training photos', flush=True)
     percept = PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last)) if perceptual else None
-    loss = model.make_loss(dls) if hasattr(model, 'make_loss') else ColorLoss(percept, perceptual, chroma, beta)
+    loss = make_loss(dls) if make_loss else ColorLoss(percept, perceptual, chroma, beta)
     learn = color_learner(dls, model, folder, loss, adversary, every, precision, beta1, clip, ema, stop if gan else 0., drawn)
     (learn.fit if schedule == 'flat' else learn.fit_one_cycle)(epochs, slice(encoder_lr, lr), wd=wd)
     weights = folder/'weights.safetensors'

@@ -12,6 +12,7 @@ __all__ = ['generators', 'later', 'Generator', 'generator_names', 'register_gene
 
 # %% ../nbs/03_unet.ipynb #a07b5673
 import importlib, importlib.util, json
+from functools import partial
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -266,10 +267,15 @@ def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_on
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
 
+def _lite0():
+    "EfficientNet-Lite0 without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
+    import timm
+    return timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=False)
+def _lite0_stages(encoder): return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
+
 def lite0_features() -> nn.Module: # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
     "EfficientNet-Lite0 as it knows ImageNet: the eyes of encoder, perceptual loss and Frechet distance."
-    import timm
-    return load_lite0(timm.create_model('tf_efficientnet_lite0', features_only=True)).eval()
+    return load_lite0(_lite0()).eval()
 
 # %% ../nbs/03_unet.ipynb #f6e84dde
 class LiteUnet(Generator):
@@ -279,28 +285,30 @@ class LiteUnet(Generator):
                  widths=(192, 128, 64, 48), # decoder channels at strides 16, 8, 4, 2
                 ):
         super().__init__()
-        import timm
-        self.encoder = timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=False)
+        self.encoder = _lite0()
         c2, c4, c8, c16, c32 = self.encoder.feature_info.channels()
         self.context = nn.Linear(c32, c32)  # the whole photo's summary, added everywhere (Iizuka 2016)
         self.ups = nn.ModuleList(UpBlock(c_in, skip, out) for c_in, skip, out in
                                  zip((c32, *widths[:-1]), (c16, c8, c4, c2), widths))
         self.head = nn.Conv2d(widths[-1], 2, 1)
         nn.init.zeros_(self.head.bias); nn.init.normal_(self.head.weight, std=.02)
-    def stages(self): return [self.encoder.blocks[i] for i in (0, 1, 2, 4, 6)], [*self.ups, self.head]
+    def stages(self): return _lite0_stages(self.encoder), [*self.ups, self.head]
     def net_forward(self, L):
         *skips, x = self.encoder(L.expand(-1, 3, -1, -1))  # mean = std = 0.5: L/50 - 1 is already normalised
         x = x + self.context(x.mean((2, 3)))[..., None, None]
         for up, skip in zip(self.ups, reversed(skips)): x = up(x, skip)
         return self.head(x)
 
-@register_generator('lite_unet')
-def _lite_unet(pretrained, **config):
-    generator = LiteUnet(**config)
+def _lend(generator, pretrained, name, load):
+    "Give a generator's encoder the weights that `create_generator` was asked for; `load` takes a path, or None for the usual place."
     if not pretrained: return generator
-    load_lite0(generator.encoder, None if pretrained is True else pretrained)
-    generator.origin = 'encoder: EfficientNet-Lite0, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
+    load(None if pretrained is True else pretrained)
+    generator.origin = f'encoder: {name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
     return generator
+
+def _lend_lite0(generator, pretrained): return _lend(generator, pretrained, 'EfficientNet-Lite0', partial(load_lite0, generator.encoder))
+
+register_generator('lite_unet')(lambda pretrained, **config: _lend_lite0(LiteUnet(**config), pretrained))
 
 # %% ../nbs/03_unet.ipynb #5e400bf6
 def _assert_pretrained(body, weights):
