@@ -255,8 +255,9 @@ def system_of(spec: str,          # path of weights, or of a folder with results
     path = Path(path) if path else weights_file()
     if path.is_dir(): return name or path.name, Results(path), dict(results_of='another program', folder=path.name)
     colorizer = Colorizer(path, size, saturation)
-    sha = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return name or path.stem, Ours(colorizer), dict(generator=colorizer.generator.name, weights_sha256=sha, size=size, saturation=colorizer.saturation)
+    data, parameters = path.read_bytes(), sum(p.numel() for p in colorizer.generator.parameters())
+    return name or path.stem, Ours(colorizer), dict(generator=colorizer.generator.name, parameters=parameters, megabytes=round(len(data)/1e6, 1),
+                                                    weights_sha256=hashlib.sha256(data).hexdigest()[:16], size=size, saturation=colorizer.saturation)
 
 # %% ../nbs/07_evaluation.ipynb #4df1ddc4
 def markdown_table(rows: list, # of `summarize`, with `system`

