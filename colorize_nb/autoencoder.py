@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/autoencoder.html.md"""
 # %% auto #0
 __all__ = ['vgg16_plan', 'imagenet', 'vgg16_layers', 'FrozenFeatures', 'store_features', 'feature_decoder', 'Vgg16Autoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #182c6421
+# %% ../nbs/09_autoencoder.ipynb #6b623182
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -24,7 +24,7 @@ def vgg16_layers() -> nn.Sequential: # photos (B, 3, H, W), normalised -> (B, 51
         c = width or c
     return nn.Sequential(*layers)
 
-# %% ../nbs/09_autoencoder.ipynb #b96e1ed1
+# %% ../nbs/09_autoencoder.ipynb #8830e20c
 imagenet = dict(vgg16=dict(channels=512, mean=(.485, .456, .406), std=(.229, .224, .225)),  # of photos in 0..1, as each was trained
                 lite0=dict(channels=320, mean=(.5,)*3, std=(.5,)*3))
 
@@ -74,7 +74,7 @@ def feature_decoder(c_in: int,                        # channels of the features
     ups = [nn.Sequential(double(), *step(i, o)) for i, o in zip(widths, widths[1:])]
     return nn.Sequential(nn.Sequential(*step(c_in, widths[0])), *ups, nn.Sequential(double(), nn.Conv2d(widths[-1], 2, 3, padding=1)))
 
-# %% ../nbs/09_autoencoder.ipynb #9d678f5a
+# %% ../nbs/09_autoencoder.ipynb #f0bcf251
 class Vgg16Autoencoder(Generator):
     "Frozen ImageNet features and a decoder without skips, after the Keras programs; flaws 1 and 2 repaired."
     multiple = 32

@@ -8,7 +8,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/classification.html.md"""
 __all__ = ['ab_centres', 'encode', 'decode', 'ab_counts', 'prior_weights', 'BinLoss', 'BinsGenerator', 'LiteBins', 'conv_stage',
            'Zhang2016', 'load_zhang2016', 'export_onnx', 'main']
 
-# %% ../nbs/10_classification.ipynb #471abc1a
+# %% ../nbs/10_classification.ipynb #3f9f20d2
 import sys, warnings
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +129,7 @@ class BinsGenerator(Generator):
         _, weights = prior_weights(ab_counts(dls.photos, dls.train_ds.items, self.centres.cpu()), self.centres.cpu(), mix)
         return BinLoss(self.centres, weights.to(self.centres.device))
 
-# %% ../nbs/10_classification.ipynb #aefa7bdf
+# %% ../nbs/10_classification.ipynb #ec34a33c
 class LiteBins(BinsGenerator, LiteUnet):
     "`lite_unet` with cells in place of ab."
     def __init__(self,
@@ -201,7 +201,7 @@ def load_zhang2016(file: Path,    # state dict of the ECCV16 release, for PyTorc
     generator.origin = Path(file).name
     return generator.eval()
 
-# %% ../nbs/10_classification.ipynb #3653e0d9
+# %% ../nbs/10_classification.ipynb #a78b2d23
 def _fold_sizes(model, file):
     "Compute what depends on sizes alone once and for all, for readers that cannot compute it; onnxruntime does the work."
     try: import onnxruntime as ort

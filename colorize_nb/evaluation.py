@@ -244,7 +244,7 @@ def contact_sheet(systems: dict,    # as for `evaluate`
         for x, im in enumerate(row): sheet.paste(im, (x*(width + 4) + (width - im.width)//2, 22 + y*(height + 4)))
     return sheet
 
-# %% ../nbs/07_evaluation.ipynb #f293dc4b
+# %% ../nbs/07_evaluation.ipynb #83916fe3
 def system_of(spec: str,          # path of weights, or of a folder with results; NAME=PATH names it; '' is what comes with the package
               size: int = 256,    # short side that our networks see
               saturation: float = None, # multiplies their chroma; default what the weights were tuned for
