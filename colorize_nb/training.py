@@ -146,7 +146,7 @@ class Resume(Callback):
     def after_epoch(self):
         if self.epoch >= self.start_epoch: self.save(self.epoch + 1, 0)
 
-# %% ../nbs/06_training.ipynb #c16d655a
+# %% ../nbs/06_training.ipynb #b39fa1dd
 def middle_squares(photos: list, # paths
                    size: int,    # pixels
                   ) -> tuple[Tensor, Tensor]: # L (B, 1, size, size) and ab (B, 2, size, size), normalised
@@ -269,7 +269,7 @@ def flipbook(folder,              # of a training
     slider.observe(lambda change: setattr(image, 'value', frames[change.new - 1]), 'value')
     return widgets.VBox([widgets.HBox([play, slider]), image])
 
-# %% ../nbs/06_training.ipynb #8b67203f
+# %% ../nbs/06_training.ipynb #ebe502f1
 def provenance() -> dict: # texts
     "Where a figure comes from: command, commit, date, hardware, versions."
     def git(*args):
@@ -281,7 +281,7 @@ def provenance() -> dict: # texts
     return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=commit,
                 date=time.strftime('%Y-%m-%d'), hardware=gpu or f'{os.cpu_count()} CPU cores, {platform.machine()}', python=platform.python_version(), torch=torch.__version__)
 
-# %% ../nbs/06_training.ipynb #b545b9bd
+# %% ../nbs/06_training.ipynb #02f026a3
 def net_config(text: str, # as 'n_down=7,base=32'
               ) -> dict:  # for `create_generator`
     "Settings of a network from the command line."
