@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/training.html.md"""
 # %% auto #0
 __all__ = ['PassL', 'Adversary', 'Autocast', 'valid_L1', 'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model',
            'Resume', 'middle_squares', 'TrainLog', 'runaway', 'KeepWeights', 'color_learner', 'strip', 'flipbook',
-           'provenance', 'net_config', 'main']
+           'provenance', 'made_by', 'net_config', 'main']
 
 # %% ../nbs/06_training.ipynb #a66dfc17
 import ast, json, os, platform, random, subprocess, sys, time
@@ -27,7 +27,7 @@ from .color import colourfulness, join_lab, lab_to_rgb, rgb_to_lab, split_lab, t
 from .data import photo_dls
 from .losses import ColorLoss, GANLoss, PerceptualLoss
 from .patchgan import PatchDiscriminator
-from .photo import find_photos, open_photo, package_dir, photos_dir, replacing, write_csv
+from .photo import find_photos, open_photo, package_dir, photos_dir, replacing, results_dir, write_csv
 from .unet import create_generator, lite0_features, load_weights, save_weights, split_params
 
 # %% ../nbs/06_training.ipynb #41d5eda7
@@ -281,6 +281,12 @@ def provenance() -> dict: # texts
     return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=commit,
                 date=time.strftime('%Y-%m-%d'), hardware=gpu or f'{os.cpu_count()} CPU cores, {platform.machine()}', python=platform.python_version(), torch=torch.__version__)
 
+def made_by(file) -> str: # run.json or eval.json
+    "What made a stored result: command, minutes, hardware, commit, date."
+    made = json.loads(Path(file).read_text())
+    minutes = f'{made["minutes"]:.0f} minutes, ' if 'minutes' in made else ''
+    return f'  {made["command"]}\n  {minutes}{made["hardware"]}, commit {made["commit"]}, {made["date"]}'
+
 # %% ../nbs/06_training.ipynb #02f026a3
 def net_config(text: str, # as 'n_down=7,base=32'
               ) -> dict:  # for `create_generator`
@@ -314,6 +320,9 @@ def main(photos: str = None,          # folder of colour photos; default the sma
          perceptual: float = 0.,      # weight of the perceptual loss
          chroma: float = 0.,          # strength of the weights of vivid pixels
          beta: float = .05,           # difference below which the L1 is rounded; 0 is plain L1
+         l1: float = 1.,              # weight of the (smooth) L1 on ab
+         psnr: float = 0.,            # weight of the PSNR photo by photo
+         colour: float = 0.,          # weight of the price for lack of colour
          seed: int = 0,               # of order, crops and new layers
          limit: int = 0,              # draw so many photos, with seed 123; 0 is all
          draw: str = None,            # folder whose photos (12 of them) are drawn after each epoch; default: of the validation photos
@@ -341,14 +350,14 @@ def main(photos: str = None,          # folder of colour photos; default the sma
         shown = find_photos(draw) if draw else []
         drawn = middle_squares(shown[::-(-len(shown)//12)], size) if shown else None
         make_loss = getattr(model, 'make_loss', None)  # a generator that answers with classes brings its own
-        if make_loss and (gan or perceptual or chroma): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual and chroma')
+        if make_loss and (gan or perceptual or chroma or psnr or colour or l1 != 1): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual, chroma, l1, psnr and colour')
         if schedule not in ('one_cycle', 'flat'): raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')
     except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
     for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
     if make_loss: print('counting the colours of the training photos', flush=True)
     percept = PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last)) if perceptual else None
-    loss = make_loss(dls) if make_loss else ColorLoss(percept, perceptual, chroma, beta)
+    loss = make_loss(dls) if make_loss else ColorLoss(percept, perceptual, chroma, beta, l1, psnr, colour)
     learn = color_learner(dls, model, folder, loss, adversary, every, precision, beta1, clip, ema, stop if gan else 0., drawn)
     (learn.fit if schedule == 'flat' else learn.fit_one_cycle)(epochs, slice(encoder_lr, lr), wd=wd)
     weights = folder/'weights.safetensors'
