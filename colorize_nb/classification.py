@@ -16,9 +16,9 @@ import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from fastcore.script import call_parse
 from .color import join_lab, rgb_to_lab, split_lab
-from .colorize import weights_file
+from .colorize import Colorizer, weights_file
 from .photo import replacing
-from .unet import Generator, LiteUnet, WeightsError, create_generator, load_weights, register_generator, _check_L, _lend_lite0, _torch_load
+from .unet import Generator, LiteUnet, WeightsError, create_generator, register_generator, _check_L, _lend_lite0, _torch_load
 
 # %% ../nbs/10_classification.ipynb #5b3dc90f
 def ab_centres(step: float = 10., # width of a cell, Lab units
@@ -213,6 +213,7 @@ def _fold_sizes(model, file):
 def export_onnx(generator: Generator, # made by `create_generator` or `load_weights`
                 file: Path,           # .onnx, written whole or not at all
                 size: tuple = None,   # height and width, if they are to be fixed; default any batch, any size
+                **about,              # noted in the file: saturation, soft and even of a `Colorizer`
                ) -> Path:
     "A network for onnxruntime and OpenCV: input `L` (n, 1, h, w), L/50 - 1; output `ab` (n, 2, h, w), ab/110. Opset 17."
     try: import onnx
@@ -225,7 +226,7 @@ def export_onnx(generator: Generator, # made by `create_generator` or `load_weig
             torch.onnx.export(generator.eval().cpu(), (torch.zeros(1, 1, *(size or (64, 96))),), str(part), input_names=['L'], output_names=['ab'],
                               opset_version=17, dynamic_axes=free, dynamo=False)  # by tracing
             model = onnx.load(str(part))
-            onnx.helper.set_model_props(model, {'generator': str(generator.name), 'origin': str(generator.origin), 'input': 'L/50 - 1', 'output': 'ab/110'})
+            onnx.helper.set_model_props(model, {'generator': str(generator.name), 'origin': str(generator.origin), 'input': 'L/50 - 1', 'output': 'ab/110', **{k: str(v) for k, v in about.items()}})
             if size: _fold_sizes(model, part)
             else: onnx.save(model, str(part))
     finally: generator.to(device).train(training)
@@ -240,6 +241,7 @@ def main(weights: Annotated[str, {'nargs': '?', 'opt': False}] = None, # .safete
     "Write a trained network as ONNX, for onnxruntime and OpenCV."
     try:
         file = Path(weights) if weights else weights_file()
-        done = export_onnx(load_weights(file), out or f'{file.stem}.onnx', (size, size) if size else None)
+        painter = Colorizer(file, device='cpu')
+        done = export_onnx(painter.generator, out or f'{file.stem}.onnx', (size, size) if size else None, saturation=painter.saturation, soft=painter.soft, even=painter.even)
     except (WeightsError, ImportError, OSError, ValueError) as e: sys.exit(f'colorize-onnx: {e}')
     print(f'{done}  ({done.stat().st_size/1e6:.1f} MB)')

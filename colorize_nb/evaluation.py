@@ -232,6 +232,7 @@ def evaluate(systems: dict,       # name -> function of (real photo as rgb, its 
 def contact_sheet(systems: dict,    # as for `evaluate`
                   photos: list,     # paths: one row each
                   height: int = 150,# pixels of a row
+                  more: dict = {},  # name -> column cut out of an earlier sheet of the same photos
                  ) -> Image.Image:
     "Gray, every system, real: one row a photo, names on top."
     columns = {'gray': lambda x, p: rgb_to_gray(x), **systems, 'real': lambda x, p: x}
@@ -243,10 +244,14 @@ def contact_sheet(systems: dict,    # as for `evaluate`
         cells.append([to_image(f(real, photo).expand(3, -1, -1)).resize((width, height), Image.Resampling.LANCZOS) for f in columns.values()])
     if not cells: raise PhotoError('none of the photos for the contact sheet can be opened: give others')
     width = max(row[0].width for row in cells)
-    sheet = Image.new('RGB', ((width + 4)*len(columns), 22 + (height + 4)*len(cells)), 'white')
-    for x, name in enumerate(columns): ImageDraw.Draw(sheet).text((x*(width + 4) + width//2, 5), name, 'black', anchor='ma', font=ImageFont.load_default(12))
+    more = {name: im for name, im in more.items() if im.size == (width + 4, (height + 4)*len(cells))}
+    names = ['gray', *systems, *more, 'real']
+    sheet = Image.new('RGB', ((width + 4)*len(names), 22 + (height + 4)*len(cells)), 'white')
+    for x, name in enumerate(names): ImageDraw.Draw(sheet).text((x*(width + 4) + width//2, 5), name, 'black', anchor='ma', font=ImageFont.load_default(12))
+    for name, im in more.items(): sheet.paste(im, (names.index(name)*(width + 4), 22))
     for y, row in enumerate(cells):
-        for x, im in enumerate(row): sheet.paste(im, (x*(width + 4) + (width - im.width)//2, 22 + y*(height + 4)))
+        for name, im in zip(columns, row): sheet.paste(im, (names.index(name)*(width + 4) + (width - im.width)//2, 22 + y*(height + 4)))
+    sheet.info['columns'] = names
     return sheet
 
 # %% ../nbs/07_evaluation.ipynb #83916fe3
@@ -262,7 +267,7 @@ def system_of(spec: str,          # path of weights, or of a folder with results
     colorizer = Colorizer(path, size, saturation)
     data, parameters = path.read_bytes(), sum(p.numel() for p in colorizer.generator.parameters())
     return name or path.stem, Ours(colorizer), dict(generator=colorizer.generator.name, parameters=parameters, megabytes=round(len(data)/1e6, 1),
-                                                    weights_sha256=hashlib.sha256(data).hexdigest()[:16], size=size, saturation=colorizer.saturation)
+                                                    weights_sha256=hashlib.sha256(data).hexdigest()[:16], size=size, saturation=colorizer.saturation, even=colorizer.even)
 
 # %% ../nbs/07_evaluation.ipynb #4df1ddc4
 def markdown_table(rows: list, # of `summarize`, with `system`
@@ -336,6 +341,24 @@ def bleeding_photos(systems: dict,  # name -> function of (real photo as rgb, it
     return show_photos(cells, titles, ncols=1 + len(systems), size=size)
 
 # %% ../nbs/07_evaluation.ipynb #f3f312f4
+_tables = ('table.csv', 'photos.csv', 'curves.csv')
+
+def _earlier(out, systems, gray):
+    "What earlier commands left in `out` about other systems, if they measured the same photos: rows of each table, columns of the sheet, and those commands."
+    import pandas as pd
+    if not all((out/name).exists() for name in (*_tables, 'eval.json', 'sheet.jpg')): return {name: [] for name in _tables}, {}, []
+    old, was = {name: pd.read_csv(out/name) for name in _tables}, json.loads((out/'eval.json').read_text())
+    others = [name for name in old['table.csv'].system if name not in ('gray', *systems)]
+    psnrs = old['photos.csv'].query('system == "gray"').set_index('photo').psnr
+    same = set(psnrs.index) == {r['photo'] for r in gray} and all(f'{r["psnr"]:.4g}' == f'{psnrs[r["photo"]]:.4g}' for r in gray)
+    if others and not same: raise ValueError(f'{out} holds rows of {", ".join(others)} for other photos: use another -o')
+    commands = [*was.get('earlier', []), {k: was[k] for k in ('command', 'commit', 'date', 'hardware', 'systems')}]
+    columns, sheet = was.get('sheet', ['gray', *was['systems'], 'real']), Image.open(out/'sheet.jpg').copy()
+    width = sheet.width//len(columns)
+    return ({name: t[t.system.isin(others)].to_dict('records') for name, t in old.items()},
+            {name: sheet.crop((x*width, 22, (x + 1)*width, sheet.height)) for x, name in enumerate(columns) if name in others},
+            [dict(c, systems=names) for c in commands if (names := [name for name in c['systems'] if name in others])])
+
 def compare(models: list,           # as for `system_of`; [] measures the weights that come with the package
             photos: list,           # paths of colour photos
             out: Path,              # folder for tables, rows per photo, contact sheet and where they come from
@@ -346,7 +369,7 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
             online: list = (),      # 'lpips', 'fid': where their networks can be had
             say = print,            # told the progress and the table
            ) -> list:               # rows of the table
-    "Measure systems and write everything down; what `out` holds already is not measured again."
+    "Measure systems and write everything down; what `out` holds already is not measured again, and stays in its tables."
     from colorize_nb.training import provenance
     made = [system_of(m, size, saturation) for m in models or ['']]
     systems, config = {name: f for name, f, _ in made}, {name: dict(how, **({'online': sorted(online)} if online else {})) for name, _, how in made}
@@ -355,7 +378,7 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
     kept = out/'systems.json'
     old = json.loads(kept.read_text()) if kept.exists() else {}
-    changed = [n for n in config if n in old and old[n] != config[n]]
+    changed = [n for n in config if n in old and old[n] != config[n]] if (out/'rows.jsonl').exists() else []
     if changed: raise ValueError(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
     kept.write_text(json.dumps({**old, **config}, indent=1) + '\n')
     measured = evaluate(systems, photos, out, say, online_metrics(online))
@@ -364,14 +387,15 @@ def compare(models: list,           # as for `system_of`; [] measures the weight
     table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
     flat = [{k: v for k, v in r.items() if not isinstance(v, list)} for name, rows in measured.items() if name != 'real' for r in rows]
     curves = [dict(system=name, real_chroma_from=c, kept=k) for name, r in measured.items() if name != 'real' for c, k in zip(chroma_steps, kept_chroma(r))]
-    for file, data in (('table.csv', table), ('photos.csv', flat), ('curves.csv', curves)): write_csv(out/file, data)
+    earlier, columns, commands = _earlier(out, systems, measured['gray'])
+    for file, data in zip(_tables, (table, flat, curves)): data += earlier[file]; write_csv(out/file, data)
     real = np.mean([r['colourfulness'] for r in measured['real']])
     (out/'table.md').write_text(text := markdown_table(table) + f'\nn = {n} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; '
                                 f'for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n')
-    (out/'eval.json').write_text(json.dumps(dict(provenance(), n=n, real_colourfulness=real, systems=config), indent=1) + '\n')
     names = {Path(r['photo']).name for r in measured['gray']}
     good = list(shown) or [p for p in photos if Path(p).name in names]
-    contact_sheet(systems, good[::-(-len(good)//n_shown)]).save(out/'sheet.jpg', quality=88)
+    sheet = contact_sheet(systems, good[::-(-len(good)//n_shown)], more=columns); sheet.save(out/'sheet.jpg', quality=88)
+    (out/'eval.json').write_text(json.dumps(dict(provenance(), n=n, real_colourfulness=real, systems=config, earlier=commands, sheet=sheet.info['columns']), indent=1) + '\n')
     for file, fig in (('worst.jpg', worst_photos(systems, measured, photos)), ('bleeding.jpg', bleeding_photos(systems, measured, photos))):
         fig.savefig(out/file, dpi=80, pil_kwargs=dict(quality=85))
     say(text)

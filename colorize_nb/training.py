@@ -285,7 +285,8 @@ def made_by(file) -> str: # run.json or eval.json
     "What made a stored result: command, minutes, hardware, commit, date."
     made = json.loads(Path(file).read_text())
     minutes = f'{made["minutes"]:.0f} minutes, ' if 'minutes' in made else ''
-    return f'  {made["command"]}\n  {minutes}{made["hardware"]}, commit {made["commit"]}, {made["date"]}'
+    said = lambda m, more='': f'  {m["command"]}\n  {more}{m["hardware"]}, commit {m["commit"]}, {m["date"]}'
+    return '\n'.join([said(made, minutes), *(f'  and before that, {", ".join(e["systems"])}:\n{said(e)}' for e in made.get('earlier', []))])
 
 # %% ../nbs/06_training.ipynb #02f026a3
 def net_config(text: str, # as 'n_down=7,base=32'

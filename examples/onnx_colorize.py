@@ -27,15 +27,26 @@ def lab_to_bytes(L, a, b):  # (h, w) each, CIE Lab -> (h, w, 3) bytes, sRGB
     v = (xyz @ np.linalg.inv(to_xyz).T).clip(0, 1)
     return (np.where(v > 0.0031308, 1.055*v**(1/2.4) - 0.055, 12.92*v).clip(0, 1)*255 + 0.5).astype(np.uint8)
 
-def resize(x, w, h): return np.asarray(Image.fromarray(x.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR))
+def smooth(x):  # (h, w) -> the mean of each 3 x 3 window
+    x = np.pad(x, 1, mode='edge'); h, w = x.shape
+    return sum(x[i:h - 2 + i, j:w - 2 + j] for i in range(3) for j in range(3))/9
 
-def colorize(session, photo, size=256):  # PIL image -> PIL image of the same size
-    L = lightness(np.asarray(ImageOps.exif_transpose(photo).convert('L')))
-    scale, fixed = min(1, size/min(L.shape)), session.get_inputs()[0].shape[2:]
-    h, w = (s if isinstance(s, int) else min(4*size, max(32, round(n*scale/32)*32)) for s, n in zip(fixed, L.shape))
-    small = resize(L, w, h)[None, None]
-    ab = 110*session.run(None, {'L': small/50 - 1})[0][0]
-    return Image.fromarray(lab_to_bytes(L, *(resize(c, *L.shape[::-1]) for c in ab)))
+def enlarge(x, size): return np.asarray(Image.fromarray(x.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+
+def colorize(session, photo, size=256):  # PIL image -> PIL image of the same size, by the steps of lesson 08
+    about = session.get_modelmeta().custom_metadata_map
+    saturation, soft, even = (float(about.get(k, v)) for k, v in (('saturation', 1), ('soft', 0), ('even', 0)))
+    gray = ImageOps.exif_transpose(photo).convert('L')
+    scale, fixed = min(1, size/min(gray.size)), session.get_inputs()[0].shape[2:]
+    h, w = (s if isinstance(s, int) else min(4*size, max(32, round(n*scale/32)*32)) for s, n in zip(fixed, gray.size[::-1]))
+    x, L = (lightness(np.asarray(im))/50 - 1 for im in (gray.resize((w, h), Image.Resampling.BILINEAR, reducing_gap=3.), gray))
+    x = x + soft*(smooth(x) - x)                                           # as soft as what the network learned from
+    ask = lambda x: session.run(None, {'L': np.ascontiguousarray(x[None, None], np.float32)})[0][0]
+    ab = (ask(x) + ask(x[:, ::-1])[..., ::-1])/2                           # the photo and its mirror image
+    ab = ab*np.clip((0.12/max(1e-3, np.hypot(*ab).mean()))**even, 0.5, 2)    # neither too pale nor too loud
+    spread, offset = smooth(x*x) - smooth(x)**2 + .1, L - enlarge(x, gray.size)
+    a, b = (110*saturation*(enlarge(c, gray.size) + enlarge(smooth((smooth(x*c) - smooth(x)*smooth(c))/spread), gray.size)*offset) for c in ab)  # along the edges of L
+    return Image.fromarray(lab_to_bytes(50*(L + 1), a, b))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
