@@ -350,7 +350,7 @@ def _earlier(out, systems, gray):
     old, was = {name: pd.read_csv(out/name) for name in _tables}, json.loads((out/'eval.json').read_text())
     others = [name for name in old['table.csv'].system if name not in ('gray', *systems)]
     psnrs = old['photos.csv'].query('system == "gray"').set_index('photo').psnr
-    same = set(psnrs.index) == {r['photo'] for r in gray} and all(f'{r["psnr"]:.4g}' == f'{psnrs[r["photo"]]:.4g}' for r in gray)
+    same = set(psnrs.index) == {r['photo'] for r in gray} and all(math.isclose(r['psnr'], psnrs[r['photo']], rel_tol=1e-4) for r in gray)
     if others and not same: raise ValueError(f'{out} holds rows of {", ".join(others)} for other photos: use another -o')
     commands = [*was.get('earlier', []), {k: was[k] for k in ('command', 'commit', 'date', 'hardware', 'systems')}]
     columns, sheet = was.get('sheet', ['gray', *was['systems'], 'real']), Image.open(out/'sheet.jpg').copy()
