@@ -20,11 +20,17 @@ def lightness(gray):  # (h, w) bytes -> L*, 0..100
     y = np.where(v > 0.04045, ((v + 0.055)/1.055)**2.4, v/12.92)
     return 116*np.where(y > 0.008856, np.cbrt(y), 7.787*y + 16/116) - 16
 
-def lab_to_bytes(L, a, b):  # (h, w) each, CIE Lab -> (h, w, 3) bytes, sRGB
+def lab_to_linear(L, a, b):  # (h, w) each, CIE Lab -> (h, w, 3) light of red, green and blue; outside 0..1 a screen cannot show it
     f = (L + 16)/116
     f = np.stack([f + a/500, f, f - b/200], -1)
-    xyz = white*np.where(f > 0.008856**(1/3), f**3, (f - 16/116)/7.787)
-    v = (xyz @ np.linalg.inv(to_xyz).T).clip(0, 1)
+    return (white*np.where(f > 0.008856**(1/3), f**3, (f - 16/116)/7.787)) @ np.linalg.inv(to_xyz).T
+
+def lab_to_bytes(L, a, b):  # (h, w) each, CIE Lab -> (h, w, 3) bytes, sRGB; chroma is taken off where it does not fit
+    k = np.zeros_like(L)
+    for step in 2.0**-np.arange(13):
+        more = np.minimum(k + step, 1); light = lab_to_linear(L, more*a, more*b)
+        k = np.where(((light >= -1e-4) & (light <= 1 + 1e-4)).all(-1), more, k)
+    v = lab_to_linear(L, k*a, k*b).clip(0, 1)
     return (np.where(v > 0.0031308, 1.055*v**(1/2.4) - 0.055, 12.92*v).clip(0, 1)*255 + 0.5).astype(np.uint8)
 
 def smooth(x):  # (h, w) -> the mean of each 3 x 3 window
