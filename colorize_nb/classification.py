@@ -213,7 +213,7 @@ def _fold_sizes(model, file):
 def export_onnx(generator: Generator, # made by `create_generator` or `load_weights`
                 file: Path,           # .onnx, written whole or not at all
                 size: tuple = None,   # height and width, if they are to be fixed; default any batch, any size
-                **about,              # noted in the file: saturation, soft and even of a `Colorizer`
+                **about,              # noted in the file: `knobs` of a `Colorizer`
                ) -> Path:
     "A network for onnxruntime and OpenCV: input `L` (n, 1, h, w), L/50 - 1; output `ab` (n, 2, h, w), ab/110. Opset 17."
     try: import onnx
@@ -242,6 +242,6 @@ def main(weights: Annotated[str, {'nargs': '?', 'opt': False}] = None, # .safete
     try:
         file = Path(weights) if weights else weights_file()
         painter = Colorizer(file, device='cpu')
-        done = export_onnx(painter.generator, out or f'{file.stem}.onnx', (size, size) if size else None, saturation=painter.saturation, soft=painter.soft, even=painter.even)
+        done = export_onnx(painter.generator, out or f'{file.stem}.onnx', (size, size) if size else None, **painter.knobs)
     except (WeightsError, ImportError, OSError, ValueError) as e: sys.exit(f'colorize-onnx: {e}')
     print(f'{done}  ({done.stat().st_size/1e6:.1f} MB)')

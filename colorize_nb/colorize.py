@@ -80,6 +80,11 @@ class Colorizer:
         self.saturation = tuned.get('saturation', 1.) if saturation is None else saturation
         self.generator = load_weights(file, self.device)
 
+    @property
+    def knobs(self): # dict of numbers
+        "What besides the network decides the colours: for whoever takes the same steps elsewhere."
+        return dict(saturation=self.saturation, soft=self.soft, even=self.even)
+
     def _tensor(self, im):
         import torch
         x = torch.from_numpy(np.array(im)).to(self.device)
