@@ -11,7 +11,7 @@ __all__ = ['vgg16_plan', 'imagenet', 'vgg16_layers', 'FrozenFeatures', 'store_fe
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from .unet import Generator, WeightsError, load_lite0, register_generator, torchvision_weights, _lend, _lite0, _lite0_stages
+from .unet import Generator, WeightsError, load_lite, register_generator, torchvision_weights, _lend, _lite, _lite_stages
 
 # %% ../nbs/09_autoencoder.ipynb #bc9bb019
 vgg16_plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # channels; 0 halves (Simonyan 2014, table 1, D)
@@ -35,17 +35,17 @@ class FrozenFeatures(nn.Module):
                 ):
         super().__init__()
         if name not in imagenet: raise ValueError(f'no encoder {name!r}: choose from {", ".join(imagenet)}')
-        self.net = vgg16_layers() if name == 'vgg16' else _lite0()
+        self.net = vgg16_layers() if name == 'vgg16' else _lite()
         self.name, self.channels = name, imagenet[name]['channels']
         for k in ('mean', 'std'): self.register_buffer(k, torch.tensor(imagenet[name][k])[:, None, None], persistent=False)
         self.requires_grad_(False).eval()
     def train(self, mode=True): return super().train(False)  # its batch norm must not adapt, whoever says so
-    def stages(self): return _lite0_stages(self.net) if self.name == 'lite0' else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
+    def stages(self): return _lite_stages(self.net) if self.name == 'lite0' else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
     def load(self,
              file: Path = None, # of the whole classifier; default: the installed package, or torchvision's cache and download
             ):                  # itself
         "ImageNet weights; a WeightsError if they cannot be had."
-        if self.name == 'lite0': load_lite0(self.net, file); return self
+        if self.name == 'lite0': load_lite(self.net, file); return self
         weights = {k.removeprefix('features.'): v for k, v in torchvision_weights('vgg16', file).items() if k.startswith('features.')}
         try: self.net.load_state_dict(weights)
         except RuntimeError as e: raise WeightsError(f'these are not the weights of VGG16: {" ".join(str(e).split())[:200]}') from e

@@ -18,7 +18,7 @@ from fastcore.script import call_parse
 from .color import join_lab, rgb_to_lab, split_lab
 from .colorize import Colorizer, weights_file
 from .photo import replacing
-from .unet import Generator, LiteUnet, WeightsError, create_generator, register_generator, _check_L, _lend_lite0, _torch_load
+from .unet import Generator, LiteUnet, WeightsError, create_generator, register_generator, _check_L, _lend_lite, _torch_load
 
 # %% ../nbs/10_classification.ipynb #5b3dc90f
 def ab_centres(step: float = 10., # width of a cell, Lab units
@@ -139,7 +139,7 @@ class LiteBins(BinsGenerator, LiteUnet):
         super().__init__(widths)
         self.head = nn.Conv2d(widths[-1], self.add_centres(**cells), 1)
 
-register_generator('lite_bins')(lambda pretrained, **config: _lend_lite0(LiteBins(**config), pretrained))
+register_generator('lite_bins')(lambda pretrained, **config: _lend_lite(LiteBins(**config), pretrained))
 
 # %% ../nbs/10_classification.ipynb #7866ee82
 def conv_stage(c_in: int,         # channels in

