@@ -1,7 +1,7 @@
 """Photos a second of two GAN trainings, end to end: the same networks from the same weights, the same photos, crops and batches, taking turns in one process:
 (usual) as the public tutorial 'Image Colorization with U-Net and GAN' does it: PIL opens each file, scikit-image's Lab photo by photo, float32, Adam;
-(ours) `color_learner`: photos decoded once, Lab for the batch, bfloat16, channels-last, fused Adam, with log and callbacks.
-The losses of both go into steps.csv (lesson 06 draws them): what is gained in time must not be lost in learning.
+(ours) `run_learner`: photos decoded once, Lab for the batch, bfloat16, channels-last, fused Adam, with log and callbacks.
+The losses of both go into steps.csv (lesson 07 draws them): what is gained in time must not be lost in learning.
 
     python benchmarks/training.py [--photos FOLDER] [--generator pix2pix_unet --net n_down=7] [--size 128] [--bs 16] [--steps 10] [--turns 8] [--out FOLDER]
 """
@@ -14,7 +14,8 @@ from colorize_nb.data import CropFlip, PhotoCache, photo_dls
 from colorize_nb.losses import ColorLoss, GANLoss
 from colorize_nb.patchgan import PatchDiscriminator
 from colorize_nb.photo import find_photos, photos_dir, write_csv
-from colorize_nb.training import Adversary, color_learner, net_config, provenance
+from colorize_nb.runs import net_config, provenance, run_learner
+from colorize_nb.training import Adversary
 from colorize_nb.unet import create_generator
 from usual import usual_sample
 
@@ -101,7 +102,8 @@ def main():
             return create_generator(a.generator, pretrained=False, **net_config(a.net)).to(a.device), PatchDiscriminator().to(a.device)
         usual, (generator, discriminator) = UsualTraining(*networks(), loader), networks()
         turns = Turns(usual, a.steps, a.turns)
-        learn = color_learner(dls, generator, Path(folder)/'run', ColorLoss(beta=0.), Adversary(discriminator), every=1e9, beta1=.5, clip=0.)
+        learn = run_learner(dls, generator, Path(folder)/"run", every=1e9, loss=ColorLoss(beta=0.),
+                            adversary=Adversary(discriminator), beta1=.5, clip=0.)
         learn.fit(1, 2e-4, wd=0., cbs=turns)
         photos._maps.clear()
     n = a.steps*a.bs

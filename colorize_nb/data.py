@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image
 from fastai.vision.all import (DataBlock, DataLoaders, ItemTransform, PILImage, RandTransform, TensorImage, TfmdDL, Transform, TransformBlock,
                                URLs, dispatch, untar_data)
-from .color import _white_from_rgb, join_lab, lab_to_rgb, linear_to_srgb, rgb_to_gray, rgb_to_L, rgb_to_lab, split_lab, srgb_to_linear
+from .color import white_from_rgb, join_lab, lab_to_rgb, linear_to_srgb, rgb_to_gray, rgb_to_L, rgb_to_lab, split_lab, srgb_to_linear
 from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing
 
 # %% ../nbs/02_data.ipynb #345501c3
@@ -241,7 +241,7 @@ _linear = srgb_to_linear(torch.arange(256).float()/255)                  # light
 _pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(torch.float64)  # of every two bytes in a row
 _light = torch.arange(_steps + 2, dtype=torch.float64)/_steps
 _root = ((rgb_to_lab(linear_to_srgb(_light).expand(3, 1, -1))[0, 0] + 16)/116).float()  # Lab's cube root of every step of light
-_rows = (_white_from_rgb*_steps).tolist()                                # linear rgb to X, Y, Z, counted in steps
+_rows = (white_from_rgb*_steps).tolist()                                # linear rgb to X, Y, Z, counted in steps
 _zero, _unit = (torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist() for v in ([-16., 0, 0], [100., 500, 200]))
 
 def _light_of(part):

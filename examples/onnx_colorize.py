@@ -39,7 +39,7 @@ def smooth(x):  # (h, w) -> the mean of each 3 x 3 window
 
 def enlarge(x, size): return np.asarray(Image.fromarray(x.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
 
-def colorize(session, photo, size=256):  # PIL image -> PIL image of the same size, by the steps of lesson 08
+def colorize(session, photo, size=256):  # PIL image -> PIL image of the same size, by the steps of lesson 11
     about = session.get_modelmeta().custom_metadata_map
     saturation, soft, even = (float(about.get(k, v)) for k, v in (('saturation', 1), ('soft', 0), ('even', 0)))
     gray = ImageOps.exif_transpose(photo).convert('L')
