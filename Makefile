@@ -1,7 +1,7 @@
 # The door to the project: `make` lists what it can do. Every target sets up what it needs.
 PY := .venv/bin/python
 
-.PHONY: help demo test lab export clean
+.PHONY: help demo test lab export lock audit clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=/path/to/python3 chooses the Python (3.10 or newer) that the first run sets up."
@@ -20,6 +20,12 @@ export: .venv/.ready ## after editing notebooks: clean them, write the library a
 	@.venv/bin/nbdev-export
 	@$(PY) .ci/readme.py
 
+lock: ## after editing settings.ini: lock versions and hashes (UPGRADE=1: the newest versions)
+	@PYTHON="$(PYTHON)" sh .ci/lock.sh $(if $(UPGRADE),--upgrade)
+
+audit: ## ask for known vulnerabilities of the locked packages (needs a network)
+	@PYTHON="$(PYTHON)" sh .ci/lock.sh audit
+
 clean: ## delete what was made, but not .venv (rm -r .venv frees its disk space)
 	rm -rf out build dist *.egg-info _proc _docs
 	find nbs colorize_nb .ci data '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
@@ -29,5 +35,6 @@ clean: ## delete what was made, but not .venv (rm -r .venv frees its disk space)
 ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
 .PHONY: .venv/.ready
 endif
-.venv/.ready: settings.ini setup.py pyproject.toml constraints.txt
+locks := constraints.txt constraints-hashes.txt
+.venv/.ready: settings.ini setup.py pyproject.toml $(locks)
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh

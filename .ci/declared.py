@@ -1,9 +1,9 @@
 """What the project depends on: is it declared, locked and free of known holes?
 
-    declared.py                  exit code 1 and a sentence for each import that settings.ini does not declare, and for
-                                 each installed package that is not the one of constraints.txt
-    declared.py list [EXTRA...]  the requirements of settings.ini, one a line; .ci/lock.sh makes the locks from them
-    declared.py audit            known vulnerabilities of constraints-hashes.txt, by the pip-audit beside this Python
+    declared.py                 a sentence for each import that settings.ini does not declare, each package that
+                                is not locked, each GitHub action without its commit; exit code 1 if any
+    declared.py list [EXTRA..]  the requirements of settings.ini, one a line; .ci/lock.sh locks them
+    declared.py audit           known vulnerabilities of the lock with hashes; by pip-audit beside this Python
 """
 import ast
 import configparser
@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from importlib import metadata
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def optional(tree):
     return {inner for t in caught for statement in t.body for inner in ast.walk(statement)}
 
 def imports(file):
-    "(module, may it be missing) for each import of a file: the first part of its name, relative ones left out"
+    "(module, may it be missing) for each import of a file that is not relative; `a.b` counts as a"
     for code in code_of(file):
         tree = ast.parse(code)
         maybe = optional(tree)
@@ -69,7 +70,7 @@ def imports(file):
                 yield name.split('.')[0], node in maybe
 
 def owners():
-    "{module: packages that brought it}; Python 3.10 knows only those that wrote a top_level.txt, so look at the rest"
+    "{module: packages that bring it}; Python 3.10 itself knows only those with a top_level.txt"
     found = {module: set(packages) for module, packages in metadata.packages_distributions().items()}
     for dist in metadata.distributions():
         if dist.read_text('top_level.txt'):
@@ -97,12 +98,13 @@ def undeclared():
             needed = always if file in library and not maybe else anywhere
             if needed & {normal(p) for p in packages}:
                 continue
-            where = 'requirements' if needed is always else 'dev_requirements'
+            field = 'requirements' if needed is always else 'dev_requirements'
             what = f'{file.relative_to(root).as_posix()} imports {module}'
             if packages:
-                said[what] = f'{what}, which {" or ".join(packages)} brings: add it to {where} in settings.ini'
+                why = f'which {" or ".join(packages)} brings: add it'
             else:
-                said[what] = f'{what}, which no installed package brings: install it, and add it to {where} in settings.ini'
+                why = 'which no installed package brings: install it, and add it'
+            said[what] = f'{what}, {why} to {field} in settings.ini'
     return list(said.values())
 
 def installed(*which):
@@ -128,35 +130,52 @@ def installed(*which):
     return found
 
 def locked(file):
-    "{name: set of versions} of a lock, for this Python and this system"
+    "{name: the version as `==1.2`} of a lock, for this Python and this system"
     from packaging.requirements import Requirement
     lines = [line.rstrip(' \\') for line in (root/file).read_text('utf-8').splitlines()]
     reqs = [Requirement(line) for line in lines if line and not line.lstrip().startswith(('#', '--'))]
     return {normal(r.name): r.specifier for r in reqs if r.marker is None or r.marker.evaluate()}
 
 def unlocked():
-    "A sentence for each installed package without its version in the locks, and for each difference between them"
-    lock, hashes = locked('constraints.txt'), locked('constraints-hashes.txt')
-    mine = installed('dev')
-    said = [f'{name} {version} is installed, but has no version in constraints.txt: run `make lock`'
-            for name, version in sorted(mine.items()) if name not in lock]
-    said += [f'{name} {version} is installed, but constraints.txt says {lock[name]}: rm .venv/.ready, then make'
-             for name, version in sorted(mine.items()) if name in lock and version not in lock[name]]
-    said += [f'{name} is {lock.get(name, "missing")} in constraints.txt, but {spec} in constraints-hashes.txt: run `make lock`'
-             for name, spec in sorted(hashes.items()) if lock.get(name) != spec]
-    said += [f'{name} is in constraints.txt, but not in constraints-hashes.txt: run `make lock`'
-             for name in sorted((lock.keys() & mine.keys()) - hashes.keys())]
+    "A sentence for each installed package that the locks do not hold, and for each of their differences"
+    plain = locked('constraints.txt')
+    hashed = locked('constraints-hashes.txt')
+    said = []
+    for name, version in sorted(installed('dev').items()):
+        if name not in plain:
+            said.append(f'{name} {version} is installed, but not in constraints.txt: run `make lock`')
+        elif version not in plain[name]:
+            wrong = f'{name} {version} is installed, but constraints.txt says {plain[name]}'
+            said.append(f'{wrong}: rm .venv/.ready, then make')
+        if name not in hashed:
+            said.append(f'{name} is not in constraints-hashes.txt: run `make lock`')
+    for name, version in sorted(hashed.items()):
+        if plain.get(name) != version:
+            was = plain.get(name, 'no version')
+            said.append(f'{name} has {was} in constraints.txt, but {version} with hashes: run `make lock`')
+    return said
+
+def movable():
+    "A sentence for each GitHub action that is named by a tag, which can be moved, and not by its commit"
+    said = []
+    for file in sorted((root/'.github/workflows').glob('*.y*ml')):
+        for action in re.findall(r'^[ -]*uses: *(\S.*)', file.read_text('utf-8'), re.M):
+            if not re.fullmatch(r'\./\S+|[\w./-]+@[0-9a-f]{40} +# v\d\S*', action.strip()):
+                wanted = 'its commit of 40 hexadecimal digits, and `# v1.2.3` behind it'
+                said.append(f'{file.relative_to(root).as_posix()} uses {action}: name {wanted}')
     return said
 
 def ask(lock):
-    "What pip-audit says about the packages of a lock, as a list; RuntimeError if it could not ask"
+    "What pip-audit says about each package of a lock; RuntimeError if it could not ask"
     tool = Path(sys.executable).with_name('pip-audit')
-    r = subprocess.run([str(tool), '-r', str(lock), '--require-hashes', '--disable-pip', '--progress-spinner', 'off',
-                        '-f', 'json'], stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding='utf-8')
+    how = ['--require-hashes', '--disable-pip', '--progress-spinner', 'off', '--format', 'json']
+    r = subprocess.run([str(tool), '-r', str(lock), *how], stdin=subprocess.DEVNULL, capture_output=True,
+                       text=True, encoding='utf-8', errors='replace')
     try:
         return json.loads(r.stdout)['dependencies']
     except ValueError:
-        raise RuntimeError((r.stderr.strip().splitlines() or [f'pip-audit ended with {r.returncode}'])[-1]) from None
+        said = r.stderr.strip().splitlines() or [f'pip-audit ended with {r.returncode}']
+        raise RuntimeError(said[-1]) from None
 
 def audit():
     "Known vulnerabilities of what CI installs: 1 if there are some, 0 if not or if nobody can be asked"
@@ -171,7 +190,7 @@ def audit():
                 raise RuntimeError('the package index does not hand out vulnerabilities')
             deps = ask(lock)
         except (RuntimeError, OSError) as e:
-            print(f'audit skipped: {e}')
+            print('audit skipped:', textwrap.shorten(str(e), 120))
             return 0
     return verdict(deps)
 
@@ -198,7 +217,7 @@ def main():
     if what != 'check':
         print(__doc__, file=sys.stderr)
         return 2
-    said = undeclared() + unlocked()
+    said = undeclared() + unlocked() + movable()
     print('\n'.join(said) or f'{len(installed("dev"))} packages, all declared and locked')
     return int(bool(said))
 
