@@ -1,6 +1,6 @@
 """What the project depends on: is it declared, locked and free of known holes?
 
-    declared.py                 a sentence for each import that settings.ini does not declare, each package that
+    declared.py                 a sentence for each import that settings.ini lacks, each package that
                                 is not locked, each GitHub action without its commit; exit code 1 if any
     declared.py list [EXTRA..]  the requirements of settings.ini, one a line; .ci/lock.sh locks them
     declared.py audit           known vulnerabilities of the lock with hashes; by pip-audit beside this Python
