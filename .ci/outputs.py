@@ -1,13 +1,15 @@
 """What a notebook has stored against what it prints now.   outputs.py STORED.ipynb FRESH.ipynb
 
-Pictures and widgets are for eyes and are not compared. Text is compared word by word. Numbers may differ in their last
-digit or by half a percent, for processors add in different orders. A cell whose output depends on the machine, on the
-time, or on a training (where small differences grow) says so with the flag `#| machine` and is left out.
+Pictures and widgets are for eyes and are not compared. Text is compared word by word. Numbers may differ in their
+last digit or by half a percent, for processors add in different orders, and seconds may be any. A cell whose output
+depends on the machine, or on a training (where small differences grow), says so with the flag `#| machine`.
 """
 import re, sys
 import nbformat
 
-advice = 'Run the page and store its outputs (`make lab`), or flag a cell with `#| machine` if its output depends on machine or time.'
+advice = ('Run the page and store its outputs (`make lab`), or flag a cell with `#| machine` '
+          'if its output depends on machine or time.')
+seconds = re.compile(r'\d[\d.]* ?(ms|s|CPU seconds|photos/s)\b')
 number = re.compile(r'[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?')
 
 def text_of(cell):
@@ -17,9 +19,11 @@ def text_of(cell):
         if o.output_type == 'stream' and o.name == 'stdout': parts.append(o.text)
         data = o.get('data', {})
         if any(kind.startswith(('image/', 'application/')) for kind in data): continue
-        parts.append(data.get('text/markdown') or data.get('text/plain') or '')
+        table = data.get('text/html')   # a table as text is cut to the width of the screen
+        parts.append(data.get('text/markdown') or table and re.sub(r'<style.*?</style>|<[^>]+>', ' ', table, flags=re.S) or data.get('text/plain', ''))
     text = ''.join(p if isinstance(p, str) else ''.join(p) for p in parts)
-    return re.sub(r' at 0x[0-9a-f]+|/tmp/\S+', '', text).split()
+    text = re.sub(r' at 0x[0-9a-f]+|/tmp/\S+', '', text)
+    return seconds.sub(r'some \1', text).split()
 
 def close(old, new):
     "Are these two words the same, but for the last digit of their numbers?"
