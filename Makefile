@@ -1,7 +1,7 @@
 # The door to the project: `make` lists what it can do. Every target sets up what it needs.
 PY := .venv/bin/python
 
-.PHONY: help demo test test-browser lab export clean
+.PHONY: help demo test test-browser lab export lock audit clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=/path/to/python3 chooses the Python (3.10 or newer) that the first run sets up."
@@ -13,7 +13,7 @@ test: .venv/.ready ## check everything: notebooks, library, README, wheel (minut
 	@$(PY) .ci/check.py
 
 test-browser: .venv/.ready ## check the page that colours photos in the browser, in headless Chromium (minutes)
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt playwright
+	@$(PY) -m pip install -q --disable-pip-version-check playwright==1.65.2
 	@$(PY) .ci/browser_page.py
 
 lab: .venv/.ready ## open the notebooks in JupyterLab
@@ -24,6 +24,12 @@ export: .venv/.ready ## after editing notebooks: clean them, write the library a
 	@.venv/bin/nbdev-export
 	@$(PY) .ci/readme.py
 
+lock: ## after editing settings.ini: lock versions and hashes (UPGRADE=1: the newest versions)
+	@PYTHON="$(PYTHON)" sh .ci/lock.sh $(if $(UPGRADE),--upgrade)
+
+audit: ## ask for known vulnerabilities of the locked packages (needs a network)
+	@PYTHON="$(PYTHON)" sh .ci/lock.sh audit
+
 clean: ## delete what was made, but not .venv (rm -r .venv frees its disk space)
 	rm -rf out build dist *.egg-info _proc _docs
 	find nbs colorize_nb .ci data '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
@@ -33,5 +39,6 @@ clean: ## delete what was made, but not .venv (rm -r .venv frees its disk space)
 ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
 .PHONY: .venv/.ready
 endif
-.venv/.ready: settings.ini setup.py pyproject.toml constraints.txt
+locks := constraints.txt constraints-hashes.txt
+.venv/.ready: settings.ini setup.py pyproject.toml $(locks)
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh

@@ -69,6 +69,10 @@ def metadata():
         assert re.search(rf'^{name}==', pins, re.M), f'{name} has no tried version in constraints.txt'
     assert f'## {s["version"]}' in (root/'CHANGELOG.md').read_text('utf-8'), f'CHANGELOG.md does not name {s["version"]}'
 
+def declared():
+    "What is imported is declared, what gets installed is locked, and every action is named by its commit"
+    run(sys.executable, root/'.ci/declared.py')
+
 def export():
     "nbdev-export would change nothing, and every module has its notebook"
     t = copy('nbs', 'pyproject.toml', 'settings.ini')
@@ -207,7 +211,7 @@ def check(name, f, *args):
 def main():
     wanted = lambda name: not sys.argv[1:] or any(a in name for a in sys.argv[1:])
     need = {command, photos, quick}
-    results = [check(f.__name__, f) for f in (metadata, export, clean, readme, files) if wanted(f.__name__)]
+    results = [check(f.__name__, f) for f in (metadata, declared, export, clean, readme, files) if wanted(f.__name__)]
     with ThreadPoolExecutor(2) as pool:
         results += pool.map(lambda nb: check(nb.name, notebook, nb), [nb for nb in notebooks if wanted(nb.name)])
     results += [check(f.__name__, f) for f in (wheel, command, photos, quick)

@@ -26,7 +26,7 @@ fi
 # With a stamp of this folder the environment is whole and only needs an update. Without one it was cut off half-way,
 # and with a foreign one the folder was moved, which breaks the absolute paths inside: make it anew.
 if [ "$(cat "$stamp" 2>/dev/null)" = "$here" ] && usable .venv/bin/python; then
-    echo "Updating .venv: settings.ini, setup.py, pyproject.toml or constraints.txt changed."
+    echo "Updating .venv: settings.ini, setup.py, pyproject.toml or a lock changed."
     rm "$stamp"
 else
     echo "Setting up .venv with $("$found" --version). Once only: about 2 minutes on a good line and 6.4 GB of disk"
@@ -39,7 +39,14 @@ pip() {
     echo "Could not install the packages: the reason is above, the whole story in .venv/pip.log. Run make again to retry." >&2
     exit 1
 }
-pip 'pip>=23.1'   # older ones cannot install into another environment, as make test does
-pip -c constraints.txt -e '.[dev]'
+# CI (which sets $CI) takes nothing whose hash is not written down, and lets no setup.py run but ours. Others get
+# the same versions from where they like: torch without CUDA, or a mirror that builds its own wheels.
+if [ -n "${CI:-}" ]; then
+    pip --only-binary :all: --require-hashes -r constraints-hashes.txt
+    pip --no-deps --no-build-isolation -e .
+else
+    pip 'pip>=23.1'   # older ones cannot install into another environment, as make test does
+    pip -c constraints.txt -e '.[dev]'
+fi
 printf %s "$here" > "$stamp"
 echo "Set up .venv: $(du -sh .venv | cut -f1)."

@@ -73,7 +73,8 @@ def main(weights: Annotated[str, {'nargs': '?', 'opt': False}] = None, # .safete
 def halve_weights(model, # onnx ModelProto
                  ):      # a copy: float16 in the file, float32 as soon as it is loaded
     "Store the weights of a graph in half the bytes, with a Cast behind each; the arithmetic stays as it is."
-    from onnx import ModelProto, TensorProto, helper, numpy_helper
+    try: from onnx import ModelProto, TensorProto, helper, numpy_helper
+    except ImportError as e: raise ImportError('halve_weights needs the package onnx: pip install onnx') from e
     half, casts, largest = ModelProto(), [], np.finfo(np.float16).max
     half.CopyFrom(model)
     for weight in half.graph.initializer:
