@@ -23,12 +23,13 @@ setup(
     classifiers=[f'Development Status :: {statuses[cfg["status"]]}', 'Intended Audience :: Education',
                  'Programming Language :: Python :: 3', f'Natural Language :: {cfg["language"]}'],
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('onnx', 'online', 'dev')},
+    extras_require={extra: cfg[f'{extra}_requirements'].split()
+                    for extra in ('onnx', 'online', 'browser', 'dev')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},
     # The photos lie beside the code in a checkout, but inside the package in a wheel, so that both can be used anywhere.
     packages=[lib, f'{lib}.photos'],
     package_dir={lib: cfg['lib_path'], f'{lib}.photos': 'data/photos'},
-    package_data={lib: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md'],
+    package_data={lib: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'page/*'],
                   f'{lib}.photos': ['*/*.jpg', '*.csv', '*.md']},
     include_package_data=False,
     zip_safe=False,
