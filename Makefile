@@ -1,9 +1,9 @@
 # The door to the project: `make` lists what it can do. Every target sets up what it needs.
 PY := .venv/bin/python
 
-.PHONY: help demo test lab export lock audit clean
+.PHONY: help demo test test-browser lab export lock audit clean
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=/path/to/python3 chooses the Python (3.10 or newer) that the first run sets up."
 
 demo: .venv/.ready ## colorize the gray photos of data/photos into out/
@@ -11,6 +11,10 @@ demo: .venv/.ready ## colorize the gray photos of data/photos into out/
 
 test: .venv/.ready ## check everything: notebooks, library, README, wheel (minutes)
 	@$(PY) .ci/check.py
+
+test-browser: .venv/.ready ## check the page that colours photos in the browser, in headless Chromium (minutes)
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt playwright
+	@$(PY) .ci/browser_page.py
 
 lab: .venv/.ready ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs/index.ipynb

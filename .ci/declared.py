@@ -56,7 +56,7 @@ def guarded(tree):
     return {inner for t in caught for statement in t.body for inner in ast.walk(statement)}
 
 def imports(file):
-    "{module: may it be missing} for the imports of a file; `a.b` counts as a, and one guard as a guard for all"
+    "{module: may it be missing} for the imports of a file; `a.b` counts as a; one guard is enough"
     found = {}
     for code in code_of(file):
         tree = ast.parse(code)
