@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-extras = ('onnx', 'online', 'dev')   # as setup.py offers them
+extras = ('onnx', 'online', 'browser', 'dev')   # as setup.py offers them
 
 def normal(name):
     "The name of a package as indexes compare it: `Scikit_Image` -> `scikit-image`"
@@ -49,25 +49,28 @@ def code_of(file):
         if cell['cell_type'] == 'code':
             yield TransformerManager().transform_cell(''.join(cell['source']))
 
-def optional(tree):
-    "The nodes inside a `try` that catches ImportError: what they import may be missing"
+def guarded(tree):
+    "The nodes inside a `try` that catches ImportError"
     tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
     caught = [t for t in tries if any('ImportError' in ast.unparse(h.type) for h in t.handlers if h.type)]
     return {inner for t in caught for statement in t.body for inner in ast.walk(statement)}
 
 def imports(file):
-    "(module, may it be missing) for each import of a file that is not relative; `a.b` counts as a"
+    "{module: may it be missing} for the imports of a file; `a.b` counts as a; one guard is enough"
+    found = {}
     for code in code_of(file):
         tree = ast.parse(code)
-        maybe = optional(tree)
+        careful = guarded(tree)
         for node in ast.walk(tree):
-            found = []
+            names = []
             if isinstance(node, ast.Import):
-                found = [alias.name for alias in node.names]
+                names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                found = [node.module]
-            for name in found:
-                yield name.split('.')[0], node in maybe
+                names = [node.module]
+            for name in names:
+                module = name.split('.')[0]
+                found[module] = found.get(module, False) or node in careful
+    return found
 
 def owners():
     "{module: packages that bring it}; Python 3.10 itself knows only those with a top_level.txt"
@@ -88,9 +91,9 @@ def undeclared():
     always = names(requirements())
     anywhere = names(requirements(*extras))
     brought_by = owners()
-    said = {}
+    said = []
     for file in [*library, *(p for p in rest if p.suffix in ('.py', '.ipynb'))]:
-        for module, maybe in imports(file):
+        for module, maybe in imports(file).items():
             here = module == settings()['lib_name'] or (file.parent/f'{module}.py').exists()
             if here or module in sys.stdlib_module_names:
                 continue
@@ -101,13 +104,13 @@ def undeclared():
             if needed & {normal(p) for p in packages}:
                 continue
             field = 'requirements' if needed is always else 'dev_requirements'
-            what = f'{file.relative_to(root).as_posix()} imports {module}'
             if packages:
                 why = f'which {" or ".join(packages)} brings: add it'
             else:
                 why = 'which no installed package brings: install it, and add it'
-            said[what] = f'{what}, {why} to {field} in settings.ini'
-    return list(said.values())
+            name = file.relative_to(root).as_posix()
+            said.append(f'{name} imports {module}, {why} to {field} in settings.ini')
+    return said
 
 def installed(*which):
     "{name: version} of what is installed because the project asks for it, directly or through others"

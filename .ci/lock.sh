@@ -49,7 +49,7 @@ compile() {
 lock=$new/constraints.txt
 hashes=$new/constraints-hashes.txt
 tool_lock=$new/constraints-tools.txt
-"$tools/bin/python" .ci/declared.py list dev online >"$new/all.in"
+"$tools/bin/python" .ci/declared.py list dev online browser >"$new/all.in"
 "$tools/bin/python" .ci/declared.py list dev >"$new/dev.in"
 echo pip >"$new/pip.in"
 printf '%s\n' pip-audit uv >"$new/tools.in"
