@@ -13,7 +13,7 @@ test: .venv/.ready ## check everything: notebooks, library, README, wheel (minut
 	@$(PY) .ci/check.py
 
 test-browser: .venv/.ready ## check the page that colours photos in the browser, in headless Chromium (minutes)
-	@$(PY) -m pip install -q --disable-pip-version-check playwright==1.65.2
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt playwright
 	@$(PY) .ci/browser_page.py
 
 lab: .venv/.ready ## open the notebooks in JupyterLab
