@@ -115,7 +115,7 @@ def outside(*cmd):
     "Run in the wheel's environment, in a folder of its own, with an empty home and no way to the network"
     home = tmp/'home'
     home.mkdir(exist_ok=True)
-    return run(*cmd, cwd=home, HOME=str(home), USERPROFILE=str(home), XDG_CACHE_HOME=str(home/'cache'), TORCH_HOME=str(home/'torch'),
+    return run(*cmd, cwd=home, PYTHONPATH='', HOME=str(home), USERPROFILE=str(home), XDG_CACHE_HOME=str(home/'cache'), TORCH_HOME=str(home/'torch'),
                HF_HOME=str(home/'hf'), HF_HUB_OFFLINE='1', MPLBACKEND='Agg')
 
 no_network = '''"Loaded by every Python of this environment: whoever leaves this machine gets an error"
