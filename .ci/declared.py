@@ -50,9 +50,10 @@ def code_of(file):
             yield TransformerManager().transform_cell(''.join(cell['source']))
 
 def guarded(tree):
-    "The nodes inside a `try` that catches ImportError"
+    "The nodes inside a `try` that catches ImportError or its child ModuleNotFoundError"
     tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
-    caught = [t for t in tries if any('ImportError' in ast.unparse(h.type) for h in t.handlers if h.type)]
+    missing = re.compile('ImportError|ModuleNotFoundError')
+    caught = [t for t in tries if any(missing.search(ast.unparse(h.type)) for h in t.handlers if h.type)]
     return {inner for t in caught for statement in t.body for inner in ast.walk(statement)}
 
 def imports(file):
@@ -72,6 +73,12 @@ def imports(file):
                 found[module] = found.get(module, False) or node in careful
     return found
 
+def sources(folder):
+    "The modules and notebooks in a folder and its subfolders, without hidden ones such as .ipynb_checkpoints"
+    found = [p.relative_to(root/folder) for p in sorted((root/folder).rglob('*'))]
+    shown = [p for p in found if p.suffix in ('.py', '.ipynb') and not any(x.startswith('.') for x in p.parts)]
+    return [root/folder/p for p in shown]
+
 def owners():
     "{module: packages that bring it}; Python 3.10 itself knows only those with a top_level.txt"
     found = {module: set(packages) for module, packages in metadata.packages_distributions().items()}
@@ -86,14 +93,20 @@ def owners():
 
 def undeclared():
     "A sentence for each module that is imported while no requirement of settings.ini brings it"
-    library = sorted((root/'colorize_nb').glob('*.py'))
-    rest = [p for folder in ('.ci', 'benchmarks', 'examples', 'nbs') for p in sorted((root/folder).iterdir())]
+    library = sources('colorize_nb')
+    rest = [file for folder in ('.ci', 'benchmarks', 'examples', 'nbs') for file in sources(folder)]
     always = names(requirements())
     anywhere = names(requirements(*extras))
     brought_by = owners()
     said = []
-    for file in [*library, *(p for p in rest if p.suffix in ('.py', '.ipynb'))]:
-        for module, maybe in imports(file).items():
+    for file in [*library, *rest]:
+        name = file.relative_to(root).as_posix()
+        try:
+            found = imports(file)
+        except (SyntaxError, ValueError) as e:   # no Python, no JSON or no UTF-8
+            said.append(f'{name} cannot be read: {e}')
+            continue
+        for module, maybe in found.items():
             here = module == settings()['lib_name'] or (file.parent/f'{module}.py').exists()
             if here or module in sys.stdlib_module_names:
                 continue
@@ -108,7 +121,6 @@ def undeclared():
                 why = f'which {" or ".join(packages)} brings: add it'
             else:
                 why = 'which no installed package brings: install it, and add it'
-            name = file.relative_to(root).as_posix()
             said.append(f'{name} imports {module}, {why} to {field} in settings.ini')
     return said
 

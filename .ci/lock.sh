@@ -6,8 +6,8 @@
 # constraints.txt          versions, for people: pip install -c constraints.txt -e '.[dev]'
 # constraints-hashes.txt   with hashes, and pip itself, for CI: pip install --require-hashes -r ...
 # constraints-tools.txt    the tools that do this, with hashes
-# One resolution holds for Python 3.10 and newer on Linux, Windows and macOS on Apple processors: uv adds the
-# markers. (torch has no wheels for macOS on Intel any more.)
+# One resolution holds for Python 3.10 and newer on Linux, Windows and macOS 14 or newer on Apple processors: uv
+# adds the markers. (torch has no wheels for older macOS, nor for Intel there.)
 set -eu
 cd "$(dirname "$0")/.."
 tools=.cache/tools
