@@ -103,7 +103,7 @@ def undeclared():
         name = file.relative_to(root).as_posix()
         try:
             found = imports(file)
-        except (SyntaxError, ValueError) as e:   # no Python, no JSON or no UTF-8
+        except (SyntaxError, ValueError, KeyError) as e:   # no Python, notebook or UTF-8
             said.append(f'{name} cannot be read: {e}')
             continue
         for module, maybe in found.items():
