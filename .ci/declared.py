@@ -74,10 +74,10 @@ def imports(file):
     return found
 
 def sources(folder):
-    "The modules and notebooks in a folder and its subfolders, without hidden ones such as .ipynb_checkpoints"
+    "The modules and notebooks in a folder, without subfolders that nbdev skips: .ipynb_checkpoints, _drafts"
     found = [p.relative_to(root/folder) for p in sorted((root/folder).rglob('*'))]
-    shown = [p for p in found if p.suffix in ('.py', '.ipynb') and not any(x.startswith('.') for x in p.parts)]
-    return [root/folder/p for p in shown]
+    wanted = [p for p in found if p.suffix in ('.py', '.ipynb')]
+    return [root/folder/p for p in wanted if not any(part.startswith(('.', '_')) for part in p.parts[:-1])]
 
 def owners():
     "{module: packages that bring it}; Python 3.10 itself knows only those with a top_level.txt"
