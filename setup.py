@@ -23,8 +23,8 @@ setup(
     classifiers=[f'Development Status :: {statuses[cfg["status"]]}', 'Intended Audience :: Education',
                  'Programming Language :: Python :: 3', f'Natural Language :: {cfg["language"]}'],
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split()
-                    for extra in ('onnx', 'online', 'browser', 'dev')},
+    extras_require={field.removesuffix('_requirements'): reqs.split()
+                    for field, reqs in cfg.items() if field.endswith('_requirements')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},
     # The photos lie beside the code in a checkout, but inside the package in a wheel, so that both can be used anywhere.
     packages=[lib, f'{lib}.photos'],

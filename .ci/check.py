@@ -3,7 +3,7 @@
 One line per check, `ok NAME (seconds)` or `FAILED NAME` with the reason below it; the last line counts them.
 Nothing here writes into the tree: what has to be generated or built is made in a copy.
 """
-import configparser, os, re, shutil, statistics, subprocess, sys, sysconfig, tempfile, threading, time, venv, zipfile
+import configparser, io, os, re, shutil, statistics, subprocess, sys, sysconfig, tempfile, threading, time, venv, zipfile
 import outputs
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,27 +21,28 @@ env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'PYTHONHOM
 env |= dict(PYTHONUTF8='1', PYTHONDONTWRITEBYTECODE='1', NO_COLOR='1', TQDM_DISABLE='1', HF_HUB_OFFLINE='1', JUPYTER_PLATFORM_DIRS='1',
             OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
 
-def run(*cmd, cwd=root, timeout=1800, **more):
-    "stdout and stderr of a command; an AssertionError with its last lines if it fails"
-    r = subprocess.run([str(c) for c in cmd], cwd=cwd, env=env | more, timeout=timeout, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding='utf-8', errors='replace')
-    assert r.returncode == 0, f'{Path(cmd[0]).name} ended with {r.returncode}:\n' + '\n'.join(r.stdout.splitlines()[-40:])
-    return r.stdout
-
-def timed(*cmd, cwd=root, timeout=1800):
-    "The same as `run`, and the CPU seconds that the command and its children used (None where the system does not tell)"
-    if not hasattr(os, 'wait4'): return run(*cmd, cwd=cwd, timeout=timeout), None
+def timed(*cmd, cwd=root, timeout=1800, **more):
+    """stdout and stderr of a command, and the CPU seconds that it and its children used (None where the system does
+    not tell); an AssertionError with its last lines if it fails"""
     with tempfile.TemporaryFile(dir=tmp) as log:
-        p = subprocess.Popen([str(c) for c in cmd], cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        p = subprocess.Popen([str(c) for c in cmd], cwd=cwd, env=env | more, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         timer = threading.Timer(timeout, p.kill)
         timer.start()
-        _, status, used = os.wait4(p.pid, 0)
+        if hasattr(os, 'wait4'):
+            _, status, used = os.wait4(p.pid, 0)
+            p.returncode, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+        else:
+            p.wait()
+            cpu = None
         timer.cancel()
-        p.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
-        said = log.read().decode('utf-8', 'replace')
+        said = io.TextIOWrapper(log, encoding='utf-8', errors='replace').read()   # line ends of any system become \n
     assert p.returncode == 0, f'{Path(cmd[0]).name} ended with {p.returncode}:\n' + '\n'.join(said.splitlines()[-40:])
-    return said, used.ru_utime + used.ru_stime
+    return said, cpu
+
+def run(*cmd, **more):
+    "`timed` for those who do not ask for the time"
+    return timed(*cmd, **more)[0]
 
 def same(a, b, what):
     assert a == b, f'{what}: {a!r} is not {b!r}'
@@ -96,8 +97,10 @@ def readme():
 
 def notebook(nb):
     "A notebook runs from top to bottom, and prints what is stored in it"
-    t = copy('nbs', 'pyproject.toml', 'settings.ini')
+    t = copy('pyproject.toml', 'settings.ini')
     fresh = t/nb.relative_to(root)
+    fresh.parent.mkdir(parents=True)
+    shutil.copy(nb, fresh)
     said, cpu = timed(exe('nbdev-test'), fresh, '--save', cwd=t)
     assert 'Success.' in said, f'nbdev-test ran nothing:\n{said}'
     stale = outputs.differences(nb, fresh)
@@ -115,10 +118,10 @@ def outside(*cmd):
     "Run in the wheel's environment, in a folder of its own, with an empty home and no way to the network"
     home = tmp/'home'
     home.mkdir(exist_ok=True)
-    return run(*cmd, cwd=home, PYTHONPATH='', HOME=str(home), USERPROFILE=str(home), XDG_CACHE_HOME=str(home/'cache'), TORCH_HOME=str(home/'torch'),
+    return run(*cmd, cwd=home, HOME=str(home), USERPROFILE=str(home), XDG_CACHE_HOME=str(home/'cache'), TORCH_HOME=str(home/'torch'),
                HF_HOME=str(home/'hf'), HF_HUB_OFFLINE='1', MPLBACKEND='Agg')
 
-no_network = '''"Loaded by every Python of this environment: whoever leaves this machine gets an error"
+no_network = '''"Loaded by every Python that the checks start: whoever leaves this machine gets an error"
 import socket
 def guard(f, at):
     def g(*args, **kw):
@@ -144,8 +147,7 @@ def wheel():
     py, = [p for p in (tmp/'venv'/'bin/python', tmp/'venv'/'Scripts/python.exe') if p.exists()]
     lib = Path(run(py, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip())
     # A plain path line lends the dependencies, but not the .pth files there: the checkout's own install stays out.
-    (lib/'no_network.py').write_text(no_network)
-    (lib/'borrowed.pth').write_text(f'{site}\nimport no_network\n', encoding='utf-8')
+    (lib/'borrowed.pth').write_text(f'{site}\n', encoding='utf-8')
     run(sys.executable, '-m', 'pip', '-q', '--python', py, 'install', '--no-deps', '--no-index', whl)
     return f'{whl.stat().st_size/2**20:.1f} MB'
 
@@ -204,16 +206,17 @@ def check(name, f, *args):
     try: said, ok = f(*args), True
     except Exception as e: said, ok = str(e) if isinstance(e, AssertionError) else f'{type(e).__name__}: {e}', False
     s = time.perf_counter()-start
-    if ok: print(f'ok {name} ({s:.1f} s{"; "+said if said else ""})' + '', flush=True)
+    if ok: print(f'ok {name} ({s:.1f} s{"; "+said if said else ""})', flush=True)
     else: print(f'FAILED {name} ({s:.1f} s)\n    ' + said.replace('\n', '\n    '), flush=True)
     return ok
 
 def main():
     wanted = lambda name: not sys.argv[1:] or any(a in name for a in sys.argv[1:])
     need = {command, photos, quick}
-    guard = tmp/'guard'   # the notebooks ask no other host
+    guard = tmp/'guard'   # what is checked asks no other host
     guard.mkdir()
-    (guard/'sitecustomize.py').write_text(no_network)
+    (guard/'no_network.py').write_text(no_network)
+    (guard/'sitecustomize.py').write_text('import no_network')
     env['PYTHONPATH'] = str(guard)
     results = [check(f.__name__, f) for f in (metadata, declared, export, clean, readme, files) if wanted(f.__name__)]
     with ThreadPoolExecutor(2) as pool:

@@ -17,7 +17,6 @@ from importlib import metadata
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-extras = ('onnx', 'online', 'browser', 'dev')   # as setup.py offers them
 
 def normal(name):
     "The name of a package as indexes compare it: `Scikit_Image` -> `scikit-image`"
@@ -28,6 +27,10 @@ def settings():
     ini = configparser.ConfigParser(delimiters=['='])
     ini.read(root/'settings.ini', encoding='utf-8')
     return ini['DEFAULT']
+
+def extras():
+    "The extras that setup.py offers: each has its field in settings.ini"
+    return [field.removesuffix('_requirements') for field in settings() if field.endswith('_requirements')]
 
 def requirements(*which):
     "What settings.ini asks for: the requirements of the library, and those of some extras"
@@ -96,7 +99,7 @@ def undeclared():
     library = sources('colorize_nb')
     rest = [file for folder in ('.ci', 'benchmarks', 'examples', 'nbs') for file in sources(folder)]
     always = names(requirements())
-    anywhere = names(requirements(*extras))
+    anywhere = names(requirements(*extras()))
     brought_by = owners()
     said = []
     for file in [*library, *rest]:
@@ -226,7 +229,7 @@ def verdict(deps):
 def main():
     "See the head of this file; the exit code"
     what, *which = sys.argv[1:] or ['check']
-    if what == 'list' and set(which) <= set(extras):
+    if what == 'list' and set(which) <= set(extras()):
         print('\n'.join(requirements(*which)))
         return 0
     if what == 'audit' and not which:

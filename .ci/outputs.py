@@ -21,8 +21,7 @@ def text_of(cell):
         if any(kind.startswith(('image/', 'application/')) for kind in data): continue
         table = data.get('text/html')   # a table as text is cut to the width of the screen
         parts.append(data.get('text/markdown') or table and re.sub(r'<style.*?</style>|<[^>]+>', ' ', table, flags=re.S) or data.get('text/plain', ''))
-    text = ''.join(p if isinstance(p, str) else ''.join(p) for p in parts)
-    text = re.sub(r'^(?:\d+/\d+ photos|.*: \d+ of \d+)\n', '', text, flags=re.M)   # progress of what takes long
+    text = re.sub(r'^(?:\d+/\d+ photos|.*: \d+ of \d+)\n', '', ''.join(parts), flags=re.M)   # progress of what takes long
     text = re.sub(r' at 0x[0-9a-f]+|/tmp/\S+', '', text)
     return seconds.sub(r'some \1', text).split()
 
