@@ -20,6 +20,7 @@ lab: .venv/.ready ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs/index.ipynb
 
 export: .venv/.ready ## after editing notebooks: clean them, write the library and README.md
+	@$(PY) -m ruff format -q nbs/*.ipynb .ci/*.py
 	@.venv/bin/nbdev-clean
 	@.venv/bin/nbdev-export
 	@$(PY) .ci/readme.py

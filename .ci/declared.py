@@ -1,10 +1,11 @@
 """What the project depends on: is it declared, locked and free of known holes?
 
-    declared.py                 a sentence for each import that settings.ini lacks, each package that
-                                is not locked, each GitHub action without its commit; exit code 1 if any
-    declared.py list [EXTRA..]  the requirements of settings.ini, one a line; .ci/lock.sh locks them
-    declared.py audit           known vulnerabilities of the lock with hashes; by pip-audit beside this Python
+declared.py                 a sentence for each import that settings.ini lacks, each package that
+                            is not locked, each GitHub action without its commit; exit code 1 if any
+declared.py list [EXTRA..]  the requirements of settings.ini, one a line; .ci/lock.sh locks them
+declared.py audit           known vulnerabilities of the lock with hashes; by pip-audit beside this Python
 """
+
 import ast
 import configparser
 import json
@@ -18,28 +19,34 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 
+
 def normal(name):
     "The name of a package as indexes compare it: `Scikit_Image` -> `scikit-image`"
     return re.sub(r'[-_.]+', '-', name).lower()
 
+
 def settings():
     "The fields of settings.ini"
     ini = configparser.ConfigParser(delimiters=['='])
-    ini.read(root/'settings.ini', encoding='utf-8')
+    ini.read(root / 'settings.ini', encoding='utf-8')
     return ini['DEFAULT']
+
 
 def extras():
     "The extras that setup.py offers: each has its field in settings.ini"
     return [field.removesuffix('_requirements') for field in settings() if field.endswith('_requirements')]
+
 
 def requirements(*which):
     "What settings.ini asks for: the requirements of the library, and those of some extras"
     fields = ['requirements', *(f'{extra}_requirements' for extra in which)]
     return [req for field in fields for req in settings()[field].split()]
 
+
 def names(reqs):
     "The packages of some requirements, without their versions"
     return {normal(re.match(r'[\w.-]+', req)[0]) for req in reqs}
+
 
 def code_of(file):
     "The Python of a module or of the code cells of a notebook, where `%magic` and `!command` become calls"
@@ -48,9 +55,11 @@ def code_of(file):
         yield text
         return
     from IPython.core.inputtransformer2 import TransformerManager
+
     for cell in json.loads(text)['cells']:
         if cell['cell_type'] == 'code':
             yield TransformerManager().transform_cell(''.join(cell['source']))
+
 
 def guarded(tree):
     "The nodes inside a `try` that catches ImportError or its child ModuleNotFoundError"
@@ -58,6 +67,7 @@ def guarded(tree):
     missing = re.compile('ImportError|ModuleNotFoundError')
     caught = [t for t in tries if any(missing.search(ast.unparse(h.type)) for h in t.handlers if h.type)]
     return {inner for t in caught for statement in t.body for inner in ast.walk(statement)}
+
 
 def imports(file):
     "{module: may it be missing} for the imports of a file; `a.b` counts as a; one guard is enough"
@@ -76,11 +86,15 @@ def imports(file):
                 found[module] = found.get(module, False) or node in careful
     return found
 
+
 def sources(folder):
     "The modules and notebooks in a folder, without subfolders that nbdev skips: .ipynb_checkpoints, _drafts"
-    found = [p.relative_to(root/folder) for p in sorted((root/folder).rglob('*'))]
+    found = [p.relative_to(root / folder) for p in sorted((root / folder).rglob('*'))]
     wanted = [p for p in found if p.suffix in ('.py', '.ipynb')]
-    return [root/folder/p for p in wanted if not any(part.startswith(('.', '_')) for part in p.parts[:-1])]
+    return [
+        root / folder / p for p in wanted if not any(part.startswith(('.', '_')) for part in p.parts[:-1])
+    ]
+
 
 def owners():
     "{module: packages that bring it}; Python 3.10 itself knows only those with a top_level.txt"
@@ -94,6 +108,7 @@ def owners():
                 found.setdefault(module, set()).add(dist.metadata['Name'])
     return found
 
+
 def undeclared():
     "A sentence for each module that is imported while no requirement of settings.ini brings it"
     library = sources('colorize_nb')
@@ -106,16 +121,16 @@ def undeclared():
         name = file.relative_to(root).as_posix()
         try:
             found = imports(file)
-        except (SyntaxError, ValueError, KeyError) as e:   # no Python, notebook or UTF-8
+        except (SyntaxError, ValueError, KeyError) as e:  # no Python, notebook or UTF-8
             said.append(f'{name} cannot be read: {e}')
             continue
         for module, maybe in found.items():
-            here = module == settings()['lib_name'] or (file.parent/f'{module}.py').exists()
+            here = module == settings()['lib_name'] or (file.parent / f'{module}.py').exists()
             if here or module in sys.stdlib_module_names:
                 continue
             packages = sorted(brought_by.get(module, ()))
             if maybe and file not in library:
-                continue   # a check that says what it skips
+                continue  # a check that says what it skips
             needed = always if file in library and not maybe else anywhere
             if needed & {normal(p) for p in packages}:
                 continue
@@ -127,9 +142,11 @@ def undeclared():
             said.append(f'{name} imports {module}, {why} to {field} in settings.ini')
     return said
 
+
 def installed(*which):
     "{name: version} of what is installed because the project asks for it, directly or through others"
     from packaging.requirements import Requirement
+
     found, waiting = {}, [Requirement(req) for req in requirements(*which)]
     seen = set()
     while waiting:
@@ -141,7 +158,7 @@ def installed(*which):
         try:
             dist = metadata.distribution(req.name)
         except metadata.PackageNotFoundError:
-            continue   # pip had a reason to leave it out: markers of other systems
+            continue  # pip had a reason to leave it out: markers of other systems
         found[key[0]] = dist.version
         for text in dist.requires or ():
             more = Requirement(text)
@@ -149,12 +166,15 @@ def installed(*which):
                 waiting.append(more)
     return found
 
+
 def locked(file):
     "{name: the version as `==1.2`} of a lock, for this Python and this system"
     from packaging.requirements import Requirement
-    lines = [line.rstrip(' \\') for line in (root/file).read_text('utf-8').splitlines()]
+
+    lines = [line.rstrip(' \\') for line in (root / file).read_text('utf-8').splitlines()]
     reqs = [Requirement(line) for line in lines if line and not line.lstrip().startswith(('#', '--'))]
     return {normal(r.name): r.specifier for r in reqs if r.marker is None or r.marker.evaluate()}
+
 
 def unlocked():
     "A sentence for each installed package that the locks do not hold, and for each of their differences"
@@ -175,34 +195,43 @@ def unlocked():
             said.append(f'{name} has {was} in constraints.txt, but {version} with hashes: run `make lock`')
     return said
 
+
 def movable():
     "A sentence for each GitHub action that is named by a tag, which can be moved, and not by its commit"
     said = []
-    for file in sorted((root/'.github/workflows').glob('*.y*ml')):
+    for file in sorted((root / '.github/workflows').glob('*.y*ml')):
         for action in re.findall(r'^[ -]*uses: *(\S.*)', file.read_text('utf-8'), re.M):
             if not re.fullmatch(r'\./\S+|[\w./-]+@[0-9a-f]{40} +# v\d\S*', action.strip()):
                 wanted = 'its commit of 40 hexadecimal digits, and `# v1.2.3` behind it'
                 said.append(f'{file.relative_to(root).as_posix()} uses {action}: name {wanted}')
     return said
 
+
 def ask(lock):
     "What pip-audit says about each package of a lock; RuntimeError if it could not ask"
     tool = Path(sys.executable).with_name('pip-audit')
     how = ['--require-hashes', '--disable-pip', '--progress-spinner', 'off', '--format', 'json']
-    r = subprocess.run([str(tool), '-r', str(lock), *how], stdin=subprocess.DEVNULL, capture_output=True,
-                       text=True, encoding='utf-8', errors='replace')
+    r = subprocess.run(
+        [str(tool), '-r', str(lock), *how],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding='utf-8',
+        errors='replace',
+    )
     try:
         return json.loads(r.stdout)['dependencies']
     except ValueError:
         said = r.stderr.strip().splitlines() or [f'pip-audit ended with {r.returncode}']
         raise RuntimeError(said[-1]) from None
 
+
 def audit():
     "Known vulnerabilities of what CI installs: 1 if there are some, 0 if not or if nobody can be asked"
-    lock = root/'constraints-hashes.txt'
+    lock = root / 'constraints-hashes.txt'
     blocks = re.findall(r'^\S+==.*(?:\n +--hash.*)+', lock.read_text('utf-8'), re.M)
     with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder)/'probe.txt'
+        probe = Path(folder) / 'probe.txt'
         probe.write_text(next(b for b in blocks if b.startswith('pip==')), encoding='utf-8')
         try:
             known = [dep for dep in ask(probe) if 'skip_reason' not in dep]
@@ -214,6 +243,7 @@ def audit():
             return 0
     return verdict(deps)
 
+
 def verdict(deps):
     "Print the answers of pip-audit, and say whether a vulnerability is among them"
     bad = [(dep, vuln) for dep in deps for vuln in dep.get('vulns', ())]
@@ -223,8 +253,9 @@ def verdict(deps):
     unknown = [dep['name'] for dep in deps if 'skip_reason' in dep]
     if unknown:
         print(f'not known to the index: {", ".join(unknown)}')
-    print(f'{len(deps)-len(unknown)} packages, {len(bad)} known vulnerabilities')
+    print(f'{len(deps) - len(unknown)} packages, {len(bad)} known vulnerabilities')
     return int(bool(bad))
+
 
 def main():
     "See the head of this file; the exit code"
@@ -240,6 +271,7 @@ def main():
     said = undeclared() + unlocked() + movable()
     print('\n'.join(said) or f'{len(installed("dev"))} packages, all declared and locked')
     return int(bool(said))
+
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -20,79 +20,108 @@ from .photo import PhotoError, find_photos, open_photo, photos_dir
 def _target(photo, place, out, single):
     "Where the result of `photo`, found in `place`, goes."
     suffix = photo.suffix if photo.suffix.lower() in result_formats else '.png'
-    if out is None: return photo.with_name(f'{photo.stem}_color{suffix}')
-    if single and Path(out).suffix.lower() in result_formats: return Path(out)
+    if out is None:
+        return photo.with_name(f'{photo.stem}_color{suffix}')
+    if single and Path(out).suffix.lower() in result_formats:
+        return Path(out)
     inside = photo.relative_to(place) if place.is_dir() else Path(photo.name)
-    return Path(out)/inside.with_suffix(suffix)
+    return Path(out) / inside.with_suffix(suffix)
 
 # %% ../nbs/12_archive.ipynb #651f2272
-def colorize_files(places: list,            # photos and folders
-                   out: 'str | Path' = None,# folder (or file, for one photo); default beside each photo, as NAME_color
-                   colorizer: Colorizer = None, # default the weights that come with the package
-                   overwrite: bool = False, # replace results that are there already?
-                   say=print,               # told one line a photo
-                  ) -> tuple[list, list]:   # results as (photo, file), failures as (photo, reason)
+def colorize_files(
+    places: list,  # photos and folders
+    out: 'str | Path' = None,  # folder (or file, for one photo); default beside each photo, as NAME_color
+    colorizer: Colorizer = None,  # default the weights that come with the package
+    overwrite: bool = False,  # replace results that are there already?
+    say=print,  # told one line a photo
+) -> tuple[list, list]:  # results as (photo, file), failures as (photo, reason)
     "Colorize photos and whole folders; one bad file does not stop the rest."
     jobs, into = [], Path(out).resolve() if out is not None else None
     for place in map(Path, places):
         photos = find_photos(place)
-        if place.is_dir() and out is None: photos = [p for p in photos if not p.stem.endswith('_color')]
-        if place.is_dir() and out is not None: photos = [p for p in photos if into not in p.resolve().parents or into == place.resolve()]
-        if not photos: say(f'{place}: no photos in this folder')
+        if place.is_dir() and out is None:
+            photos = [p for p in photos if not p.stem.endswith('_color')]
+        if place.is_dir() and out is not None:
+            photos = [p for p in photos if into not in p.resolve().parents or into == place.resolve()]
+        if not photos:
+            say(f'{place}: no photos in this folder')
         jobs += [(p, _target(p, place, out, len(places) == 1 and place.is_file())) for p in photos]
     done, failed, taken = [], [], set()
     for i, (photo, file) in enumerate(jobs, 1):
         count, began = f'[{i}/{len(jobs)}] ' if len(jobs) > 1 else '', time.perf_counter()
         try:
-            if file in taken: raise PhotoError(f'another photo of this call already went to {file}')
-            if file.exists() and photo.exists() and file.samefile(photo): raise PhotoError('the result would replace the photo: give another -o')
-            if file.exists() and not overwrite: say(f'{count}{photo}: kept {file}, which is there already (--overwrite makes it anew)'); continue
-            if photo.is_dir() or not photo.exists(): raise PhotoError('no such file')
+            if file in taken:
+                raise PhotoError(f'another photo of this call already went to {file}')
+            if file.exists() and photo.exists() and file.samefile(photo):
+                raise PhotoError('the result would replace the photo: give another -o')
+            if file.exists() and not overwrite:
+                say(f'{count}{photo}: kept {file}, which is there already (--overwrite makes it anew)')
+                continue
+            if photo.is_dir() or not photo.exists():
+                raise PhotoError('no such file')
             colorizer = colorizer or Colorizer()
             save_photo(colorizer(photo), file)
-            taken.add(file); done.append((photo, file))
+            taken.add(file)
+            done.append((photo, file))
             say(f'{count}{photo} -> {file}  {time.perf_counter() - began:.2f} s')
         except (PhotoError, OSError, ValueError, MemoryError) as e:
-            failed.append((photo, str(e) or type(e).__name__)); say(f'{count}{photo}: FAILED, {failed[-1][1]}')
+            failed.append((photo, str(e) or type(e).__name__))
+            say(f'{count}{photo}: FAILED, {failed[-1][1]}')
     return done, failed
 
 # %% ../nbs/12_archive.ipynb #848168f6
 @call_parse
-def main(*photos: Annotated[str, {'nargs': '+'}], # photos or folders, searched with their subfolders
-         Out: str = None,          # folder for the results (or file, for one photo); default beside each photo, as NAME_color
-         size: int = 256,          # short side in pixels that the network sees: smaller is calmer, larger more local
-         saturation: float = None, # multiplies the chroma; default what the weights were tuned for
-         weights: str = None,      # weights of your own training; default the ones that come with the package
-         device: str = None,       # cpu, cuda or mps; default the best there is
-         overwrite: bool = False,  # replace results that are there already
-        ):
+def main(
+    *photos: Annotated[str, {'nargs': '+'}],  # photos or folders, searched with their subfolders
+    Out: str = None,  # folder for the results (or file, for one photo); default beside each photo, as NAME_color
+    size: int = 256,  # short side in pixels that the network sees: smaller is calmer, larger more local
+    saturation: float = None,  # multiplies the chroma; default what the weights were tuned for
+    weights: str = None,  # weights of your own training; default the ones that come with the package
+    device: str = None,  # cpu, cuda or mps; default the best there is
+    overwrite: bool = False,  # replace results that are there already
+):
     "Colorize black-and-white photos: same size, original lightness, new colours."
-    if not 32 <= size <= 2048: sys.exit(f'--size {size}: expected 32 to 2048')
-    if saturation is not None and not 0 <= saturation <= 5: sys.exit(f'--saturation {saturation}: expected 0 to 5')
-    try: colorizer = Colorizer(weights, size, saturation, device)
-    except Exception as e: sys.exit(f'colorize: {e}')
-    done, failed = colorize_files(list(photos), Out, colorizer, overwrite, say=lambda line: print(line, flush=True))
+    if not 32 <= size <= 2048:
+        sys.exit(f'--size {size}: expected 32 to 2048')
+    if saturation is not None and not 0 <= saturation <= 5:
+        sys.exit(f'--saturation {saturation}: expected 0 to 5')
+    try:
+        colorizer = Colorizer(weights, size, saturation, device)
+    except Exception as e:
+        sys.exit(f'colorize: {e}')
+    done, failed = colorize_files(
+        list(photos), Out, colorizer, overwrite, say=lambda line: print(line, flush=True)
+    )
     if failed:
-        print(f'{len(done)} colorized, {len(failed)} failed:', *(f'  {p}: {why}' for p, why in failed), sep='\n', file=sys.stderr)
+        print(
+            f'{len(done)} colorized, {len(failed)} failed:',
+            *(f'  {p}: {why}' for p, why in failed),
+            sep='\n',
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 # %% ../nbs/12_archive.ipynb #af26ab3f
-def side_by_side(*images) -> Image.Image: # PIL images of one height
+def side_by_side(*images) -> Image.Image:  # PIL images of one height
     "Before and after on one picture."
     gap, height = 6, max(im.height for im in images)
-    sheet = Image.new('RGB', (sum(im.width for im in images) + gap*(len(images) - 1), height), 'white')
+    sheet = Image.new('RGB', (sum(im.width for im in images) + gap * (len(images) - 1), height), 'white')
     x = 0
-    for im in images: sheet.paste(im.convert('RGB'), (x, 0)); x += im.width + gap
+    for im in images:
+        sheet.paste(im.convert('RGB'), (x, 0))
+        x += im.width + gap
     return sheet
 
+
 @call_parse
-def demo(out: str = 'out', # folder for the pictures
-         n: int = 12,      # colour photos to take the colour from
-        ):
+def demo(
+    out: str = 'out',  # folder for the pictures
+    n: int = 12,  # colour photos to take the colour from
+):
     "Colorize the gray photos that come with the project and gray copies of some colour ones."
     began = time.perf_counter()
-    gray, color = find_photos(photos_dir()/'gray'), find_photos(photos_dir()/'color')
-    color = color[::max(1, len(color)//n)][:n]
+    gray, color = find_photos(photos_dir() / 'gray'), find_photos(photos_dir() / 'color')
+    color = color[:: max(1, len(color) // n)][:n]
     colorizer, times = Colorizer(), []
     print(f'loaded the network in {time.perf_counter() - began:.1f} s', flush=True)
     for photo in gray + color:
@@ -101,7 +130,11 @@ def demo(out: str = 'out', # folder for the pictures
         result = colorizer(original.convert('L'))
         times.append(time.perf_counter() - start)
         truth = [original] if photo in color else []
-        file = save_photo(side_by_side(original.convert('L'), result, *truth), Path(out)/f'{photo.stem}.jpg')
+        file = save_photo(
+            side_by_side(original.convert('L'), result, *truth), Path(out) / f'{photo.stem}.jpg'
+        )
         print(f'{photo.name} ({original.width} x {original.height}) -> {file}  {times[-1]:.2f} s', flush=True)
-    print(f'{len(times)} photos, median {sorted(times)[len(times)//2]:.2f} s a photo; left to right: gray, colorized'
-          f'{", and the original where there is one" if color else ""}: see {Path(out).resolve()}')
+    print(
+        f'{len(times)} photos, median {sorted(times)[len(times) // 2]:.2f} s a photo; left to right: gray, colorized'
+        f'{", and the original where there is one" if color else ""}: see {Path(out).resolve()}'
+    )

@@ -11,13 +11,40 @@ __all__ = ['vgg16_plan', 'imagenet', 'vgg16_layers', 'FrozenFeatures', 'store_fe
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from .encoders import WeightsError, lend_weights, lite_encoder, lite_stages, load_lite, torchvision_weights
+from colorize_nb.encoders import (
+    WeightsError,
+    lend_weights,
+    lite_encoder,
+    lite_stages,
+    load_lite,
+    torchvision_weights,
+)
 from .unet import Generator, register_generator
 
 # %% ../nbs/17_autoencoder.ipynb #bc9bb019
-vgg16_plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # channels; 0 halves (Simonyan 2014, table 1, D)
+vgg16_plan = (
+    64,
+    64,
+    0,
+    128,
+    128,
+    0,
+    256,
+    256,
+    256,
+    0,
+    512,
+    512,
+    512,
+    0,
+    512,
+    512,
+    512,
+    0,
+)  # channels; 0 halves (Simonyan 2014, table 1, D)
 
-def vgg16_layers() -> nn.Sequential: # photos (B, 3, H, W), normalised -> (B, 512, H/32, W/32)
+
+def vgg16_layers() -> nn.Sequential:  # photos (B, 3, H, W), normalised -> (B, 512, H/32, W/32)
     "The convolutional part of VGG16, numbered as torchvision numbers it."
     layers, c = [], 3
     for width in vgg16_plan:
@@ -26,68 +53,117 @@ def vgg16_layers() -> nn.Sequential: # photos (B, 3, H, W), normalised -> (B, 51
     return nn.Sequential(*layers)
 
 # %% ../nbs/17_autoencoder.ipynb #8830e20c
-imagenet = dict(vgg16=dict(channels=512, mean=(.485, .456, .406), std=(.229, .224, .225)),  # of photos in 0..1, as each was trained
-                lite0=dict(channels=320, mean=(.5,)*3, std=(.5,)*3))
+imagenet = dict(
+    vgg16=dict(
+        channels=512, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    ),  # of photos in 0..1, as each was trained
+    lite0=dict(channels=320, mean=(0.5,) * 3, std=(0.5,) * 3),
+)
+
 
 class FrozenFeatures(nn.Module):
     "What a classifier of ImageNet sees in gray photos: its last convolutional features, never trained."
-    def __init__(self,
-                 name: str = 'vgg16', # or lite0
-                ):
+
+    def __init__(
+        self,
+        name: str = 'vgg16',  # or lite0
+    ):
         super().__init__()
-        if name not in imagenet: raise ValueError(f'no encoder {name!r}: choose from {", ".join(imagenet)}')
+        if name not in imagenet:
+            raise ValueError(f'no encoder {name!r}: choose from {", ".join(imagenet)}')
         self.net = vgg16_layers() if name == 'vgg16' else lite_encoder()
         self.name, self.channels = name, imagenet[name]['channels']
-        for k in ('mean', 'std'): self.register_buffer(k, torch.tensor(imagenet[name][k])[:, None, None], persistent=False)
+        for k in ('mean', 'std'):
+            self.register_buffer(k, torch.tensor(imagenet[name][k])[:, None, None], persistent=False)
         self.requires_grad_(False).eval()
-    def train(self, mode=True): return super().train(False)  # its batch norm must not adapt, whoever says so
-    def stages(self): return lite_stages(self.net) if self.name == 'lite0' else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
-    def load(self,
-             file: Path = None, # of the whole classifier; default: the installed package, or torchvision's cache and download
-            ):                  # itself
+
+    def train(self, mode=True):
+        return super().train(False)  # its batch norm must not adapt, whoever says so
+
+    def stages(self):
+        return (
+            lite_stages(self.net)
+            if self.name == 'lite0'
+            else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
+        )
+
+    def load(
+        self,
+        file: Path = None,  # of the whole classifier; default: the installed package, or torchvision's cache and download
+    ):  # itself
         "ImageNet weights; a WeightsError if they cannot be had."
-        if self.name == 'lite0': load_lite(self.net, file); return self
-        weights = {k.removeprefix('features.'): v for k, v in torchvision_weights('vgg16', file).items() if k.startswith('features.')}
-        try: self.net.load_state_dict(weights)
-        except RuntimeError as e: raise WeightsError(f'these are not the weights of VGG16: {" ".join(str(e).split())[:200]}') from e
+        if self.name == 'lite0':
+            load_lite(self.net, file)
+            return self
+        weights = {
+            k.removeprefix('features.'): v
+            for k, v in torchvision_weights('vgg16', file).items()
+            if k.startswith('features.')
+        }
+        try:
+            self.net.load_state_dict(weights)
+        except RuntimeError as e:
+            raise WeightsError(f'these are not the weights of VGG16: {" ".join(str(e).split())[:200]}') from e
         return self
+
     @torch.no_grad()
-    def forward(self, L: Tensor, # (B, 1, H, W), normalised
-               ) -> Tensor:      # (B, channels, H/32, W/32)
-        x = self.net(((L + 1)/2 - self.mean)/self.std)  # L*/100 in all three channels: within a few hundredths the gray of sRGB
+    def forward(
+        self,
+        L: Tensor,  # (B, 1, H, W), normalised
+    ) -> Tensor:  # (B, channels, H/32, W/32)
+        x = self.net(
+            ((L + 1) / 2 - self.mean) / self.std
+        )  # L*/100 in all three channels: within a few hundredths the gray of sRGB
         return x[-1] if self.name == 'lite0' else x
 
 # %% ../nbs/17_autoencoder.ipynb #39f7fd6d
-def store_features(encoder: nn.Module, # frozen
-                   L: Tensor,          # (N, 1, H, W), normalised
-                   bs: int = 16,       # photos at a time
-                  ) -> Tensor:         # (N, channels, H/32, W/32)
+def store_features(
+    encoder: nn.Module,  # frozen
+    L: Tensor,  # (N, 1, H, W), normalised
+    bs: int = 16,  # photos at a time
+) -> Tensor:  # (N, channels, H/32, W/32)
     "What a frozen encoder sees in all photos, computed once."
     return torch.cat([encoder(part) for part in L.split(bs)])
 
 # %% ../nbs/17_autoencoder.ipynb #1743fbff
-def feature_decoder(c_in: int,                        # channels of the features
-                    widths=(256, 128, 64, 32, 16),    # channels at strides 32, 16, 8, 4, 2
-                   ) -> nn.Sequential:                # features (B, c_in, H/32, W/32) -> (B, 2, H, W)
+def feature_decoder(
+    c_in: int,  # channels of the features
+    widths=(256, 128, 64, 32, 16),  # channels at strides 32, 16, 8, 4, 2
+) -> nn.Sequential:  # features (B, c_in, H/32, W/32) -> (B, 2, H, W)
     "3x3 convolutions, each but the first after a doubling; the output layer is the last of all."
-    def step(i, o): return [nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True)]
-    double = lambda: nn.Upsample(scale_factor=2.)
+
+    def step(i, o):
+        return [nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True)]
+
+    double = lambda: nn.Upsample(scale_factor=2.0)
     ups = [nn.Sequential(double(), *step(i, o)) for i, o in zip(widths, widths[1:])]
-    return nn.Sequential(nn.Sequential(*step(c_in, widths[0])), *ups, nn.Sequential(double(), nn.Conv2d(widths[-1], 2, 3, padding=1)))
+    return nn.Sequential(
+        nn.Sequential(*step(c_in, widths[0])),
+        *ups,
+        nn.Sequential(double(), nn.Conv2d(widths[-1], 2, 3, padding=1)),
+    )
 
 # %% ../nbs/17_autoencoder.ipynb #f0bcf251
 class Vgg16Autoencoder(Generator):
     "Frozen ImageNet features and a decoder without skips, after the Keras programs; flaws 1 and 2 repaired."
+
     multiple = 32
-    def __init__(self,
-                 encoder: str = 'vgg16',        # or lite0
-                 widths=(256, 128, 64, 32, 16), # of the decoder
-                ):
+
+    def __init__(
+        self,
+        encoder: str = 'vgg16',  # or lite0
+        widths=(256, 128, 64, 32, 16),  # of the decoder
+    ):
         super().__init__()
         self.encoder = FrozenFeatures(encoder)
         self.decoder = feature_decoder(self.encoder.channels, widths)
-    def stages(self): return self.encoder.stages(), [*self.decoder]
-    def net_forward(self, L): return self.decoder(self.encoder(L))
+
+    def stages(self):
+        return self.encoder.stages(), [*self.decoder]
+
+    def net_forward(self, L):
+        return self.decoder(self.encoder(L))
+
 
 @register_generator('vgg16_autoencoder')
 def _vgg16_autoencoder(pretrained, **config):

@@ -17,182 +17,254 @@ from .encoders import LiteUnet, WeightsError, lend_lite, read_state
 from .unet import Generator, create_generator, register_generator, check_L
 
 # %% ../nbs/18_classification.ipynb #5b3dc90f
-def ab_centres(step: float = 10., # width of a cell, Lab units
-              ) -> Tensor:        # (Q, 2): the centres, Lab units
+def ab_centres(
+    step: float = 10.0,  # width of a cell, Lab units
+) -> Tensor:  # (Q, 2): the centres, Lab units
     "The cells of the ab plane that some sRGB colour falls into."
-    v = torch.linspace(0, 1, 65)                               # neighbours are closer than a cell
+    v = torch.linspace(0, 1, 65)  # neighbours are closer than a cell
     cube = torch.cartesian_prod(v, v, v)
-    surface = cube[((cube == 0) | (cube == 1)).any(1)]         # the shadow of a cube is that of its surface
+    surface = cube[((cube == 0) | (cube == 1)).any(1)]  # the shadow of a cube is that of its surface
     ab = rgb_to_lab(surface.T[..., None])[1:, :, 0]
-    return (ab/step).round().T.unique(dim=0)*step + 0.         # + 0. makes 0 of -0
+    return (ab / step).round().T.unique(dim=0) * step + 0.0  # + 0. makes 0 of -0
 
 # %% ../nbs/18_classification.ipynb #73947178
-def encode(ab: Tensor,        # (B, 2, H, W), Lab units
-           centres: Tensor,   # (Q, 2), Lab units
-           k: int = 5,        # nearest cells that share a pixel; the code that Zhang et al. released takes 10
-           sigma: float = 5., # of the Gaussian that shares it, Lab units
-          ) -> tuple[Tensor, Tensor]: # (B, k, H, W) numbers of cells, nearest first, (B, k, H, W) shares with sum 1
+def encode(
+    ab: Tensor,  # (B, 2, H, W), Lab units
+    centres: Tensor,  # (Q, 2), Lab units
+    k: int = 5,  # nearest cells that share a pixel; the code that Zhang et al. released takes 10
+    sigma: float = 5.0,  # of the Gaussian that shares it, Lab units
+) -> tuple[Tensor, Tensor]:  # (B, k, H, W) numbers of cells, nearest first, (B, k, H, W) shares with sum 1
     "Soft encoding (Zhang 2016, section 2.2), sparse: each colour as shares of its nearest cells."
     b, _, h, w = ab.shape
     far, index = torch.cdist(ab.movedim(1, -1).reshape(-1, 2), centres).topk(k, largest=False)
-    share = (-far**2/(2*sigma**2)).softmax(-1)   # the exponentials divided by their sum
+    share = (-(far**2) / (2 * sigma**2)).softmax(-1)  # the exponentials divided by their sum
     return tuple(x.view(b, h, w, k).movedim(-1, 1) for x in (index, share))
 
 # %% ../nbs/18_classification.ipynb #b72d25ad
-def decode(logits: Tensor,   # (B, Q, H, W)
-           centres: Tensor,  # (Q, 2), in any unit
-           T: float = .38,   # temperature: 1 is the mean, towards 0 the most likely cell
-          ) -> Tensor:       # (B, 2, H, W), in that unit
+def decode(
+    logits: Tensor,  # (B, Q, H, W)
+    centres: Tensor,  # (Q, 2), in any unit
+    T: float = 0.38,  # temperature: 1 is the mean, towards 0 the most likely cell
+) -> Tensor:  # (B, 2, H, W), in that unit
     "Annealed mean (Zhang 2016, equation 5): sharpen the distribution, then take its mean."
-    return F.conv2d((logits.float()/T).softmax(1), centres.T[..., None, None])
+    return F.conv2d((logits.float() / T).softmax(1), centres.T[..., None, None])
 
 # %% ../nbs/18_classification.ipynb #8c4ff8bc
-def ab_counts(photos,            # `PhotoCache`
-              idxs: list,        # numbers of the photos to count
-              centres: Tensor,   # (Q, 2), Lab units
-              step: int = 8,     # every so many-th row and column
-             ) -> Tensor:        # (Q,) shares of pixels
+def ab_counts(
+    photos,  # `PhotoCache`
+    idxs: list,  # numbers of the photos to count
+    centres: Tensor,  # (Q, 2), Lab units
+    step: int = 8,  # every so many-th row and column
+) -> Tensor:  # (Q,) shares of pixels
     "How often each cell occurs: the empirical prior."
     counts = torch.zeros(len(centres))
     for i in idxs:
         pixels = torch.from_numpy(photos.pixels(i)[::step, ::step].copy())
-        index, share = encode(rgb_to_lab(pixels.movedim(-1, 0)[None].float()/255)[:, 1:], centres)
+        index, share = encode(rgb_to_lab(pixels.movedim(-1, 0)[None].float() / 255)[:, 1:], centres)
         counts.index_add_(0, index.flatten(), share.flatten())
     return counts
 
 # %% ../nbs/18_classification.ipynb #9eaab7f5
-def prior_weights(counts: Tensor,     # (Q,), pixels (or shares of pixels) in each cell, of the training photos
-                  centres: Tensor,    # (Q, 2), Lab units
-                  mix: float = .5,    # lambda of the paper: share of the uniform distribution; 1 weighs all alike
-                  sigma: float = 5.,  # of the Gaussian that smooths the counts, Lab units
-                 ) -> tuple[Tensor, Tensor]: # (Q,) smoothed prior with sum 1, (Q,) weights whose mean under it is 1
+def prior_weights(
+    counts: Tensor,  # (Q,), pixels (or shares of pixels) in each cell, of the training photos
+    centres: Tensor,  # (Q, 2), Lab units
+    mix: float = 0.5,  # lambda of the paper: share of the uniform distribution; 1 weighs all alike
+    sigma: float = 5.0,  # of the Gaussian that smooths the counts, Lab units
+) -> tuple[Tensor, Tensor]:  # (Q,) smoothed prior with sum 1, (Q,) weights whose mean under it is 1
     "Rebalancing of rare colours (Zhang 2016, equation 4): w ~ 1/((1 - lambda) p + lambda/Q)."
-    kernel = (-torch.cdist(centres, centres)**2/(2*sigma**2)).exp()
-    p = kernel/kernel.sum(0) @ (counts/counts.sum())   # what each cell gives away is shared among its neighbours: the sum stays 1
-    w = 1/((1 - mix)*p + mix/len(p))
-    return p, w/(p*w).sum()
+    kernel = (-(torch.cdist(centres, centres) ** 2) / (2 * sigma**2)).exp()
+    p = (
+        kernel / kernel.sum(0) @ (counts / counts.sum())
+    )  # what each cell gives away is shared among its neighbours: the sum stays 1
+    w = 1 / ((1 - mix) * p + mix / len(p))
+    return p, w / (p * w).sum()
 
 # %% ../nbs/18_classification.ipynb #d0f14780
 class BinLoss(nn.Module):
     "Cross-entropy against soft cells, each pixel weighted by its most likely cell; gray photos left out (Zhang 2016, equation 2)."
-    def __init__(self,
-                 centres: Tensor,   # (Q, 2), Lab units
-                 weights: Tensor,   # (Q,), of `prior_weights`
-                 k: int = 5,        # cells that share a pixel
-                 gray: float = 5.,  # a photo whose |ab| all stay within this is gray: nothing to learn from, Lab units
-                ):
+
+    def __init__(
+        self,
+        centres: Tensor,  # (Q, 2), Lab units
+        weights: Tensor,  # (Q,), of `prior_weights`
+        k: int = 5,  # cells that share a pixel
+        gray: float = 5.0,  # a photo whose |ab| all stay within this is gray: nothing to learn from, Lab units
+    ):
         super().__init__()
-        self.register_buffer('centres', centres); self.register_buffer('weights', weights)
+        self.register_buffer('centres', centres)
+        self.register_buffer('weights', weights)
         self.k, self.gray = k, gray
-    def forward(self,
-                logits: Tensor, # (B, Q, h, w); ab while a training validates
-                ab: Tensor,     # (B, 2, H, W), real ab, normalised; averaged to h x w
-                L: Tensor,      # (B, 1, H, W), normalised
-               ) -> Tensor:     # one number: the weighted mean over pixels
+
+    def forward(
+        self,
+        logits: Tensor,  # (B, Q, h, w); ab while a training validates
+        ab: Tensor,  # (B, 2, H, W), real ab, normalised; averaged to h x w
+        L: Tensor,  # (B, 1, H, W), normalised
+    ) -> Tensor:  # one number: the weighted mean over pixels
         logits, ab, L = (t.as_subclass(Tensor) for t in (logits, ab, L))
-        if logits.shape[1] == 2: return F.l1_loss(logits, ab)
+        if logits.shape[1] == 2:
+            return F.l1_loss(logits, ab)
         ab = join_lab(L, ab)[:, 1:]
         coloured = (ab.abs().amax((1, 2, 3)) > self.gray).float()
         ab = F.interpolate(ab, size=logits.shape[-2:], mode='area')
         index, share = encode(ab, self.centres, self.k)
-        v = self.weights[index[:, 0]]*coloured[:, None, None]
-        each = logits.logsumexp(1) - (share*logits.gather(1, index)).sum(1)  # = -sum of share*log softmax
-        return (v*each).sum()/v.sum().clamp(min=1e-6)
+        v = self.weights[index[:, 0]] * coloured[:, None, None]
+        each = logits.logsumexp(1) - (share * logits.gather(1, index)).sum(1)  # = -sum of share*log softmax
+        return (v * each).sum() / v.sum().clamp(min=1e-6)
 
 # %% ../nbs/18_classification.ipynb #b819b029
 class BinsGenerator(Generator):
     "A generator whose last layer is a distribution over cells of the ab plane: logits in training, the annealed mean in use."
-    T = .38  # temperature of the annealed mean
-    def add_centres(self,
-                    step: float = 10.,   # width of a cell, Lab units
-                    n_bins: int = None,  # that many cells, whose centres come with the weights: nan until they are loaded
-                    T: float = .38,      # temperature of the annealed mean
-                   ) -> int:             # number of cells
+
+    T = 0.38  # temperature of the annealed mean
+
+    def add_centres(
+        self,
+        step: float = 10.0,  # width of a cell, Lab units
+        n_bins: int = None,  # that many cells, whose centres come with the weights: nan until they are loaded
+        T: float = 0.38,  # temperature of the annealed mean
+    ) -> int:  # number of cells
         "Cells and temperature: part of the config, so that a weights file brings them back."
         self.T = T
-        self.register_buffer('centres', ab_centres(step) if n_bins is None else torch.full((n_bins, 2), float('nan')))  # (Q, 2), Lab units
+        self.register_buffer(
+            'centres', ab_centres(step) if n_bins is None else torch.full((n_bins, 2), float('nan'))
+        )  # (Q, 2), Lab units
         return len(self.centres)
-    def logits(self, L): return self.net_forward(L).float()                   # (B, Q, h, w), at the network's own resolution
+
+    def logits(self, L):
+        return self.net_forward(L).float()  # (B, Q, h, w), at the network's own resolution
+
     def predict(self, L):
         lab = torch.cat([torch.zeros_like(self.centres[:, :1]), self.centres], 1).T[None, ..., None]
         return decode(self.logits(L), split_lab(lab)[1][0, :, :, 0].T, self.T)
-    def forward(self, L): return self.logits(check_L(L)) if self.training else super().forward(L)
-    def make_loss(self,
-                  dls,             # of `photo_dls`
-                  mix: float = .5, # of `prior_weights`; 1 is no rebalancing
-                 ) -> BinLoss:
+
+    def forward(self, L):
+        return self.logits(check_L(L)) if self.training else super().forward(L)
+
+    def make_loss(
+        self,
+        dls,  # of `photo_dls`
+        mix: float = 0.5,  # of `prior_weights`; 1 is no rebalancing
+    ) -> BinLoss:
         "The loss that goes with the last layer: weights from the colours of the training photos."
-        _, weights = prior_weights(ab_counts(dls.photos, dls.train_ds.items, self.centres.cpu()), self.centres.cpu(), mix)
+        _, weights = prior_weights(
+            ab_counts(dls.photos, dls.train_ds.items, self.centres.cpu()), self.centres.cpu(), mix
+        )
         return BinLoss(self.centres, weights.to(self.centres.device))
 
 # %% ../nbs/18_classification.ipynb #ec34a33c
 class LiteBins(BinsGenerator, LiteUnet):
     "`lite_unet` with cells in place of ab."
-    def __init__(self,
-                 widths=(192, 128, 64, 48),   # decoder channels at strides 16, 8, 4, 2
-                 **cells,                     # to `add_centres`: step, n_bins, T
-                ):
+
+    def __init__(
+        self,
+        widths=(192, 128, 64, 48),  # decoder channels at strides 16, 8, 4, 2
+        **cells,  # to `add_centres`: step, n_bins, T
+    ):
         super().__init__(widths)
         self.head = nn.Conv2d(widths[-1], self.add_centres(**cells), 1)
+
 
 register_generator('lite_bins')(lambda pretrained, **config: lend_lite(LiteBins(**config), pretrained))
 
 # %% ../nbs/18_classification.ipynb #7866ee82
-def conv_stage(c_in: int,         # channels in
-               c_out: int,        # channels out
-               n: int,            # convolutions
-               stride: int = 1,   # of the last one
-               dilation: int = 1, # 2 leaves out every second pixel
-              ) -> nn.Sequential:
+def conv_stage(
+    c_in: int,  # channels in
+    c_out: int,  # channels out
+    n: int,  # convolutions
+    stride: int = 1,  # of the last one
+    dilation: int = 1,  # 2 leaves out every second pixel
+) -> nn.Sequential:
     "n times 3x3 convolution and ReLU, the last with the stride, then batch norm: a stage of Zhang 2016."
     layers = []
     for i in range(n):
-        layers += [nn.Conv2d(c_in if i == 0 else c_out, c_out, 3, stride if i == n - 1 else 1, dilation, dilation), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(c_in if i == 0 else c_out, c_out, 3, stride if i == n - 1 else 1, dilation, dilation),
+            nn.ReLU(inplace=True),
+        ]
     return nn.Sequential(*layers, nn.BatchNorm2d(c_out))
 
 # %% ../nbs/18_classification.ipynb #1fbd9479
 class Zhang2016(BinsGenerator):
     "The network of 'Colorful image colorization': stages 1 to 7 down to an eighth, stage 8 up to a quarter, 1x1 to the cells."
+
     multiple = 8
-    def __init__(self,
-                 **cells, # to `add_centres`: step, n_bins, T
-                ):
+
+    def __init__(
+        self,
+        **cells,  # to `add_centres`: step, n_bins, T
+    ):
         super().__init__()
-        widths = [(1, 64, 2, 2, 1), (64, 128, 2, 2, 1), (128, 256, 3, 2, 1), (256, 512, 3, 1, 1), (512, 512, 3, 1, 2), (512, 512, 3, 1, 2), (512, 512, 3, 1, 1)]
+        widths = [
+            (1, 64, 2, 2, 1),
+            (64, 128, 2, 2, 1),
+            (128, 256, 3, 2, 1),
+            (256, 512, 3, 1, 1),
+            (512, 512, 3, 1, 2),
+            (512, 512, 3, 1, 2),
+            (512, 512, 3, 1, 1),
+        ]
         self.down = nn.ModuleList(conv_stage(*w) for w in widths)
-        self.up = nn.Sequential(nn.ConvTranspose2d(512, 256, 4, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(256, 256, 3, 1, 1), nn.ReLU(inplace=True),
-                                nn.Conv2d(256, 256, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(256, self.add_centres(**cells), 1))
-    def stages(self): return [*self.down], [self.up]
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(512, 256, 4, 2, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, 256, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, 256, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, self.add_centres(**cells), 1),
+        )
+
+    def stages(self):
+        return [*self.down], [self.up]
+
     def net_forward(self, L):
-        x = L/2  # (L - 50)/100 of the photo's L, as published
-        for stage in self.down: x = stage(x)
+        x = L / 2  # (L - 50)/100 of the photo's L, as published
+        for stage in self.down:
+            x = stage(x)
         return self.up(x)
 
+
 @register_generator('zhang2016')
-def _zhang2016(pretrained, **config): return Zhang2016(**config)
+def _zhang2016(pretrained, **config):
+    return Zhang2016(**config)
 
 # %% ../nbs/18_classification.ipynb #035784d1
-def load_zhang2016(file: Path,    # state dict of the ECCV16 release, for PyTorch
-                   T: float = 1., # temperature; 1 is what the released program does, 0.38 what the paper does
-                  ) -> Zhang2016: # with the 313 cells of the release; `save_weights` keeps it in our own format
+def load_zhang2016(
+    file: Path,  # state dict of the ECCV16 release, for PyTorch
+    T: float = 1.0,  # temperature; 1 is what the released program does, 0.38 what the paper does
+) -> Zhang2016:  # with the 313 cells of the release; `save_weights` keeps it in our own format
     "The published network of Zhang 2016 from its own file: layer by layer, every shape checked."
     given, hint = read_state(file), 'expected the PyTorch weights of the ECCV16 release of Zhang et al.'
     generator = create_generator('zhang2016', pretrained=False, n_bins=313, T=T)
-    theirs = lambda name: 'model_out.weight' if name == 'centres' else f'model{int(name.split(".")[1]) + 1}.{name.split(".", 2)[2]}' if name.startswith('down') else name.replace('up', 'model8')
+    theirs = lambda name: (
+        'model_out.weight'
+        if name == 'centres'
+        else f'model{int(name.split(".")[1]) + 1}.{name.split(".", 2)[2]}'
+        if name.startswith('down')
+        else name.replace('up', 'model8')
+    )
     state = generator.state_dict()
     for name, own in state.items():
         key, shape = theirs(name), (2, 313, 1, 1) if name == 'centres' else tuple(own.shape)
         if key not in given:
-            if key.endswith('num_batches_tracked'): continue               # a counter; old files do not have it
+            if key.endswith('num_batches_tracked'):
+                continue  # a counter; old files do not have it
             raise WeightsError(f'{file} has no layer {key}: {hint}')
-        if tuple(given[key].shape) != shape: raise WeightsError(f'{file}: layer {key} has shape {tuple(given[key].shape)}, expected {shape}: {hint}')
+        if tuple(given[key].shape) != shape:
+            raise WeightsError(
+                f'{file}: layer {key} has shape {tuple(given[key].shape)}, expected {shape}: {hint}'
+            )
         state[name] = given[key]
     unknown = sorted(given.keys() - {theirs(name) for name in state})
-    if unknown: raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {hint}')
-    exact = state['centres'][:, :, 0, 0].T.float()*110
-    state['centres'] = (exact/10).round()*10
-    if (exact - state['centres']).abs().max() > .5 or exact.abs().max() < 50:
-        raise WeightsError(f'{file}: the 313 centres in model_out.weight, times 110, are not multiples of 10 (the first is {exact[0].tolist()}): {hint}')
+    if unknown:
+        raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {hint}')
+    exact = state['centres'][:, :, 0, 0].T.float() * 110
+    state['centres'] = (exact / 10).round() * 10
+    if (exact - state['centres']).abs().max() > 0.5 or exact.abs().max() < 50:
+        raise WeightsError(
+            f'{file}: the 313 centres in model_out.weight, times 110, are not multiples of 10 (the first is {exact[0].tolist()}): {hint}'
+        )
     generator.load_state_dict(state)
     generator.origin = Path(file).name
     return generator.eval()

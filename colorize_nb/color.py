@@ -14,42 +14,68 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/01_color.ipynb #41438b41
-def show_photos(photos,           # rgb tensors (3, H, W) or (H, W) gray in 0..1, or PIL images
-                titles=None,      # one text a photo
-                ncols: int = 6,   # photos in a row
-                size: float = 2., # inches a photo
-                suptitle=None,    # text over all
-               ):                 # the matplotlib figure
+def show_photos(
+    photos,  # rgb tensors (3, H, W) or (H, W) gray in 0..1, or PIL images
+    titles=None,  # one text a photo
+    ncols: int = 6,  # photos in a row
+    size: float = 2.0,  # inches a photo
+    suptitle=None,  # text over all
+):  # the matplotlib figure
     "The one way in which this project draws photos side by side."
     import matplotlib.pyplot as plt, numpy as np
+
     photos = list(photos)
-    ncols = min(ncols, len(photos)); nrows = -(-len(photos)//ncols)
-    arrays = [p.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy() if isinstance(p, Tensor) and p.ndim == 3
-              else np.asarray(p) for p in photos]
-    tall = max(a.shape[0]/a.shape[1] for a in arrays)
-    fig, axs = plt.subplots(nrows, ncols, squeeze=False, layout='constrained',
-                            figsize=(ncols*size, nrows*(size*tall + 0.25*bool(titles))))
+    ncols = min(ncols, len(photos))
+    nrows = -(-len(photos) // ncols)
+    arrays = [
+        p.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
+        if isinstance(p, Tensor) and p.ndim == 3
+        else np.asarray(p)
+        for p in photos
+    ]
+    tall = max(a.shape[0] / a.shape[1] for a in arrays)
+    fig, axs = plt.subplots(
+        nrows,
+        ncols,
+        squeeze=False,
+        layout='constrained',
+        figsize=(ncols * size, nrows * (size * tall + 0.25 * bool(titles))),
+    )
     for i, ax in enumerate(axs.flat):
         ax.axis('off')
         if i < len(photos):
             ax.imshow(arrays[i], cmap='gray', vmin=0, vmax=255 if arrays[i].dtype == np.uint8 else 1)
-            if titles: ax.set_title(titles[i], fontsize=9)
-    if suptitle: fig.suptitle(suptitle, fontsize=10)
+            if titles:
+                ax.set_title(titles[i], fontsize=9)
+    if suptitle:
+        fig.suptitle(suptitle, fontsize=10)
     plt.close(fig)
     return fig
 
 # %% ../nbs/01_color.ipynb #9f219111
-def to_tensor(photo, # PIL image, or bytes (H, W, 3)
-             ) -> Tensor: # rgb (3, H, W), 0..1
+def to_tensor(
+    photo,  # PIL image, or bytes (H, W, 3)
+) -> Tensor:  # rgb (3, H, W), 0..1
     "A photo as `rgb`."
     import numpy as np
-    return torch.from_numpy(np.array(photo.convert('RGB') if hasattr(photo, 'convert') else photo)).movedim(-1, 0).float()/255
 
-def to_image(rgb: Tensor, # (3, H, W), 0..1
-            ): # PIL image
+    return (
+        torch.from_numpy(np.array(photo.convert('RGB') if hasattr(photo, 'convert') else photo))
+        .movedim(-1, 0)
+        .float()
+        / 255
+    )
+
+
+def to_image(
+    rgb: Tensor,  # (3, H, W), 0..1
+):  # PIL image
     "`rgb` as a photo of bytes, rounded."
     from PIL import Image
-    return Image.fromarray((rgb.detach().float().cpu().clamp(0, 1)*255).round().byte().movedim(0, -1).contiguous().numpy())
+
+    return Image.fromarray(
+        (rgb.detach().float().cpu().clamp(0, 1) * 255).round().byte().movedim(0, -1).contiguous().numpy()
+    )
 
 # %% ../nbs/01_color.ipynb #9a4f1dd8
 def _line_then_curve(x, at, slope, curve):
@@ -57,72 +83,104 @@ def _line_then_curve(x, at, slope, curve):
     bright = x.clamp(min=at)
     return torch.add(curve(bright), x - bright, alpha=slope)
 
-def _power(x, p): return x.log().mul_(p).exp_()  # x**p for x > 0; on CPUs a little faster than pow
 
-def _full(x): return x if x.dtype == torch.float64 else x.float()  # bf16 and fp16 are too coarse for Lab
+def _power(x, p):
+    return x.log().mul_(p).exp_()  # x**p for x > 0; on CPUs a little faster than pow
 
-def srgb_to_linear(rgb: Tensor, # (..., 3, H, W), sRGB 0..1
-                  ) -> Tensor:  # same shape, linear light 0..1
+
+def _full(x):
+    return x if x.dtype == torch.float64 else x.float()  # bf16 and fp16 are too coarse for Lab
+
+
+def srgb_to_linear(
+    rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
+) -> Tensor:  # same shape, linear light 0..1
     "Undo the sRGB gamma (IEC 61966-2-1)."
-    return _line_then_curve(_full(rgb), 0.04045, 1/12.92, lambda v: _power((v + 0.055).div_(1.055), 2.4))
+    return _line_then_curve(_full(rgb), 0.04045, 1 / 12.92, lambda v: _power((v + 0.055).div_(1.055), 2.4))
 
-def linear_to_srgb(linear: Tensor, # (..., 3, H, W), linear light
-                  ) -> Tensor:     # same shape, sRGB; outside 0..1 where the colour is outside sRGB
+
+def linear_to_srgb(
+    linear: Tensor,  # (..., 3, H, W), linear light
+) -> Tensor:  # same shape, sRGB; outside 0..1 where the colour is outside sRGB
     "Apply the sRGB gamma (IEC 61966-2-1)."
-    return _line_then_curve(_full(linear), 0.0031308, 12.92, lambda v: 1.055*_power(v, 1/2.4) - 0.055)
+    return _line_then_curve(_full(linear), 0.0031308, 12.92, lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055)
 
 # %% ../nbs/01_color.ipynb #36dba60a
 def _check(x, who, channels=(3,)):
     "Complain at once, and say what to do, unless `x` is a float tensor (..., channels, H, W)."
     if not isinstance(x, Tensor):
-        raise TypeError(f'{who}: got {type(x).__name__}, expected a torch tensor; for an array: torch.from_numpy(x)')
+        raise TypeError(
+            f'{who}: got {type(x).__name__}, expected a torch tensor; for an array: torch.from_numpy(x)'
+        )
     if not x.is_floating_point():
-        raise TypeError(f'{who}: got {x.dtype}, expected a float tensor; for a photo in 0..255: x.float()/255')
+        raise TypeError(
+            f'{who}: got {x.dtype}, expected a float tensor; for a photo in 0..255: x.float()/255'
+        )
     if x.ndim < 3 or x.shape[-3] not in channels:
-        last = '; colours come last here, so first x.movedim(-1, -3)' if x.ndim > 2 and x.shape[-1] in channels else ''
-        raise ValueError(f'{who}: got shape {tuple(x.shape)}, expected (..., {" or ".join(map(str, channels))}, H, W){last}')
+        last = (
+            '; colours come last here, so first x.movedim(-1, -3)'
+            if x.ndim > 2 and x.shape[-1] in channels
+            else ''
+        )
+        raise ValueError(
+            f'{who}: got shape {tuple(x.shape)}, expected (..., {" or ".join(map(str, channels))}, H, W){last}'
+        )
+
 
 def _mix(m, x):
     "Apply a 3x3 matrix to the channels of (..., 3, H, W)."
     m = m.to(x.dtype).to(x.device)[:, :, None, None]
     r, g, b = x.split(1, -3)
-    return (m[:, 0]*r).addcmul_(m[:, 1], g).addcmul_(m[:, 2], b)
+    return (m[:, 0] * r).addcmul_(m[:, 1], g).addcmul_(m[:, 2], b)
+
 
 def _in_pieces(f, x, size=2**18):
     "Apply `f` to bands of rows, each of about 1 MB, which stay in a CPU's cache. A GPU likes one large call better."
-    if x.device.type != 'cpu' or x.numel() <= size: return f(x)
-    return torch.cat([f(band) for band in x.split(max(1, size*x.shape[-2]//x.numel()), -2)], -2)
+    if x.device.type != 'cpu' or x.numel() <= size:
+        return f(x)
+    return torch.cat([f(band) for band in x.split(max(1, size * x.shape[-2] // x.numel()), -2)], -2)
 
 # %% ../nbs/01_color.ipynb #84f29143
-_xyz_from_rgb = torch.tensor([[0.412453, 0.357580, 0.180423],  # IEC 61966-2-1 primaries, D65, as in scikit-image
-                              [0.212671, 0.715160, 0.072169],
-                              [0.019334, 0.119193, 0.950227]], dtype=torch.float64)
-_white = torch.tensor([0.95047, 1., 1.08883], dtype=torch.float64)  # D65, 2 degrees: XYZ of white
-white_from_rgb = _xyz_from_rgb/_white[:, None]                     # linear light -> X, Y, Z as shares of white
+_xyz_from_rgb = torch.tensor(
+    [
+        [0.412453, 0.357580, 0.180423],  # IEC 61966-2-1 primaries, D65, as in scikit-image
+        [0.212671, 0.715160, 0.072169],
+        [0.019334, 0.119193, 0.950227],
+    ],
+    dtype=torch.float64,
+)
+_white = torch.tensor([0.95047, 1.0, 1.08883], dtype=torch.float64)  # D65, 2 degrees: XYZ of white
+white_from_rgb = _xyz_from_rgb / _white[:, None]  # linear light -> X, Y, Z as shares of white
 _rgb_from_white = torch.linalg.inv(white_from_rgb)
 _eps, _slope = 0.008856, 7.787  # CIE 15:2004: below _eps the cube root becomes a line
 
+
 def _to_lab(rgb):
     xyz = _mix(white_from_rgb, srgb_to_linear(rgb))
-    x, y, z = _line_then_curve(xyz, _eps, _slope, lambda v: _power(v, 1/3)).unbind(-3)
-    return torch.stack([116*y - 16, 500*(x - y), 200*(y - z)], -3)
+    x, y, z = _line_then_curve(xyz, _eps, _slope, lambda v: _power(v, 1 / 3)).unbind(-3)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
 
-def rgb_to_lab(rgb: Tensor, # (..., 3, H, W), sRGB 0..1
-              ) -> Tensor:  # (..., 3, H, W), L 0..100, a and b about -108..98
+
+def rgb_to_lab(
+    rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
+) -> Tensor:  # (..., 3, H, W), L 0..100, a and b about -108..98
     "sRGB to CIE 1976 L*a*b* (D65, 2 degrees), in float32 or float64 also under autocast."
     _check(rgb, 'rgb_to_lab')
-    with torch.autocast(rgb.device.type, enabled=False): return _in_pieces(_to_lab, rgb)
+    with torch.autocast(rgb.device.type, enabled=False):
+        return _in_pieces(_to_lab, rgb)
 
 # %% ../nbs/01_color.ipynb #5334e085
 def _lab_to_linear(lab):
     L, a, b = _full(lab).unbind(-3)
-    y = (L + 16)/116
-    f = torch.stack([y + a/500, y, y - b/200], -3)
-    return _mix(_rgb_from_white, _line_then_curve(f, _eps**(1/3), 1/_slope, lambda v: v**3))
+    y = (L + 16) / 116
+    f = torch.stack([y + a / 500, y, y - b / 200], -3)
+    return _mix(_rgb_from_white, _line_then_curve(f, _eps ** (1 / 3), 1 / _slope, lambda v: v**3))
 
-def lab_to_rgb(lab: Tensor,       # (..., 3, H, W), CIE L*a*b*
-               clip: bool = True, # cut to 0..1? False shows how far a colour lies outside sRGB
-              ) -> Tensor:        # (..., 3, H, W), sRGB
+
+def lab_to_rgb(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+    clip: bool = True,  # cut to 0..1? False shows how far a colour lies outside sRGB
+) -> Tensor:  # (..., 3, H, W), sRGB
     "CIE 1976 L*a*b* (D65, 2 degrees) to sRGB, in float32 or float64 also under autocast."
     _check(lab, 'lab_to_rgb')
     with torch.autocast(lab.device.type, enabled=False):
@@ -130,70 +188,82 @@ def lab_to_rgb(lab: Tensor,       # (..., 3, H, W), CIE L*a*b*
         return rgb.clamp(0, 1) if clip else rgb
 
 # %% ../nbs/01_color.ipynb #0363736f
-_L_half, _ab_max = 50., 110.  # the one place that knows how networks see Lab
+_L_half, _ab_max = 50.0, 110.0  # the one place that knows how networks see Lab
 
-def split_lab(lab: Tensor,                # (..., 3, H, W), CIE L*a*b*
-             ) -> tuple[Tensor, Tensor]:  # L (..., 1, H, W) and ab (..., 2, H, W), both about -1..1
+
+def split_lab(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+) -> tuple[Tensor, Tensor]:  # L (..., 1, H, W) and ab (..., 2, H, W), both about -1..1
     "Lab to what the networks see: L/50 - 1 and ab/110."
     _check(lab, 'split_lab')
-    return lab[..., :1, :, :]/_L_half - 1, lab[..., 1:, :, :]/_ab_max
+    return lab[..., :1, :, :] / _L_half - 1, lab[..., 1:, :, :] / _ab_max
 
-def join_lab(L: Tensor,  # (..., 1, H, W), -1..1
-             ab: Tensor, # (..., 2, H, W), -1..1
-            ) -> Tensor: # (..., 3, H, W), CIE L*a*b*
+
+def join_lab(
+    L: Tensor,  # (..., 1, H, W), -1..1
+    ab: Tensor,  # (..., 2, H, W), -1..1
+) -> Tensor:  # (..., 3, H, W), CIE L*a*b*
     "Inverse of `split_lab`."
-    _check(L, 'join_lab', (1,)); _check(ab, 'join_lab', (2,))
-    return torch.cat([(_full(L) + 1)*_L_half, _full(ab)*_ab_max], -3)
+    _check(L, 'join_lab', (1,))
+    _check(ab, 'join_lab', (2,))
+    return torch.cat([(_full(L) + 1) * _L_half, _full(ab) * _ab_max], -3)
 
 # %% ../nbs/01_color.ipynb #d21823fe
-def rgb_to_L(rgb: Tensor, # (..., 3, H, W) or (..., 1, H, W) gray, sRGB 0..1
-            ) -> Tensor:  # (..., 1, H, W), -1..1
+def rgb_to_L(
+    rgb: Tensor,  # (..., 3, H, W) or (..., 1, H, W) gray, sRGB 0..1
+) -> Tensor:  # (..., 1, H, W), -1..1
     "Normalised lightness of a photo: from its luminance, never from one channel."
     _check(rgb, 'rgb_to_L', (1, 3))
     return split_lab(rgb_to_lab(rgb.expand(*rgb.shape[:-3], 3, *rgb.shape[-2:])))[0]
 
-def rgb_to_gray(rgb: Tensor, # (..., 3, H, W), sRGB 0..1
-               ) -> Tensor:  # (..., 3, H, W), sRGB 0..1, no chroma
+
+def rgb_to_gray(
+    rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
+) -> Tensor:  # (..., 3, H, W), sRGB 0..1, no chroma
     "The gray photo with the same L: what black-and-white film would leave us."
     L = rgb_to_L(rgb)
     return lab_to_rgb(join_lab(L, torch.zeros_like(L).repeat_interleave(2, -3)))
 
 # %% ../nbs/01_color.ipynb #da1991af
-def in_gamut(lab: Tensor,         # (..., 3, H, W), CIE L*a*b*
-             tol: float = 1e-4,   # how far outside 0..1 (linear light) still counts as inside
-            ) -> Tensor:          # (..., H, W), bool
+def in_gamut(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+    tol: float = 1e-4,  # how far outside 0..1 (linear light) still counts as inside
+) -> Tensor:  # (..., H, W), bool
     "Which pixels can sRGB show?"
     _check(lab, 'in_gamut')
     linear = _lab_to_linear(lab)
     return ((linear >= -tol) & (linear <= 1 + tol)).all(-3)
 
 # %% ../nbs/01_color.ipynb #1eb718d4
-def clip_to_gamut(lab: Tensor,     # (..., 3, H, W), CIE L*a*b*
-                  steps: int = 12, # halvings: 12 leave 1/4096 of the chroma
-                 ) -> Tensor:      # (..., 3, H, W), inside sRGB, same L and hue
+def clip_to_gamut(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+    steps: int = 12,  # halvings: 12 leave 1/4096 of the chroma
+) -> Tensor:  # (..., 3, H, W), inside sRGB, same L and hue
     "Reduce chroma where sRGB cannot show the colour, keeping L and hue."
     _check(lab, 'clip_to_gamut')
     lab = _full(lab)
-    pixels = lab.movedim(-3, 0).flatten(1)                     # (3, N)
+    pixels = lab.movedim(-3, 0).flatten(1)  # (3, N)
     out = ~in_gamut(pixels[..., None])[:, 0]
-    if not out.any(): return lab
-    far = pixels[:, out]                                       # (3, M): only the pixels that need work
+    if not out.any():
+        return lab
+    far = pixels[:, out]  # (3, M): only the pixels that need work
     low, high = torch.zeros_like(far[0]), torch.ones_like(far[0])
     for _ in range(steps):
-        mid = (low + high)/2
-        ok = in_gamut(torch.stack([far[0], far[1]*mid, far[2]*mid])[..., None])[:, 0]
+        mid = (low + high) / 2
+        ok = in_gamut(torch.stack([far[0], far[1] * mid, far[2] * mid])[..., None])[:, 0]
         low, high = torch.where(ok, mid, low), torch.where(ok, high, mid)
     pixels = pixels.clone()
-    pixels[:, out] = torch.stack([far[0], far[1]*low, far[2]*low])
+    pixels[:, out] = torch.stack([far[0], far[1] * low, far[2] * low])
     return pixels.unflatten(1, lab.movedim(-3, 0).shape[1:]).movedim(0, -3)
 
 # %% ../nbs/01_color.ipynb #e426fb95
-def colourfulness(rgb: Tensor, # (..., 3, H, W), sRGB 0..1
-                 ) -> Tensor:  # (...,): 0 is gray; a vivid photo has 40 to 80
+def colourfulness(
+    rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
+) -> Tensor:  # (...,): 0 is gray; a vivid photo has 40 to 80
     "Hasler and Suesstrunk 2003, on 0..255: sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2), signed."
     _check(rgb, 'colourfulness')
-    r, g, b = (255*_full(rgb)).flatten(-2).unbind(-2)
-    x = torch.stack([r - g, (r + g)/2 - b], -2)                                 # (..., 2, pixels): rg and yb
+    r, g, b = (255 * _full(rgb)).flatten(-2).unbind(-2)
+    x = torch.stack([r - g, (r + g) / 2 - b], -2)  # (..., 2, pixels): rg and yb
     mean = x.mean(-1, keepdim=True)
-    norm = lambda v: torch.linalg.vector_norm(v, dim=(-2, -1))                  # its gradient at 0 is 0, not nan
-    return norm(x - mean)/x.shape[-1]**0.5 + 0.3*norm(mean)
+    norm = lambda v: torch.linalg.vector_norm(v, dim=(-2, -1))  # its gradient at 0 is 0, not nan
+    return norm(x - mean) / x.shape[-1] ** 0.5 + 0.3 * norm(mean)

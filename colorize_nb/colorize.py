@@ -18,89 +18,113 @@ from .photo import open_photo, package_dir, replacing
 def _mean3(x):
     "Mean of each 3 x 3 window."
     import torch.nn.functional as F
-    return F.avg_pool2d(F.pad(x, (1,)*4, mode='replicate'), 3, stride=1)
 
-def edge_slope(L,               # (1, 1, h, w) lightness that the generator saw
-               ab,              # (1, 2, h, w) its answer
-               eps: float = .1, # larger: trusts edges in L less
-              ):                # (1, 2, h, w) change of ab per change of L
+    return F.avg_pool2d(F.pad(x, (1,) * 4, mode='replicate'), 3, stride=1)
+
+
+def edge_slope(
+    L,  # (1, 1, h, w) lightness that the generator saw
+    ab,  # (1, 2, h, w) its answer
+    eps: float = 0.1,  # larger: trusts edges in L less
+):  # (1, 2, h, w) change of ab per change of L
     "Slope of the straight line ab = slope*L + offset in each 3x3 window (the fit of the guided filter, He, Sun and Tang 2013)."
-    return _mean3((_mean3(L*ab) - _mean3(L)*_mean3(ab))/(_mean3(L*L) - _mean3(L)**2 + eps))
+    return _mean3((_mean3(L * ab) - _mean3(L) * _mean3(ab)) / (_mean3(L * L) - _mean3(L) ** 2 + eps))
 
 # %% ../nbs/11_colorize.ipynb #7d8ddd7b
 def _enlarge_rows(x, height, width, top, bottom):
     "Rows top..bottom of `x` enlarged to height x width: bilinear, as F.interpolate, without making the rest."
     import torch, torch.nn.functional as F
-    ys = (torch.arange(top, bottom, device=x.device) + .5)*2/height - 1
-    xs = (torch.arange(width, device=x.device) + .5)*2/width - 1
+
+    ys = (torch.arange(top, bottom, device=x.device) + 0.5) * 2 / height - 1
+    xs = (torch.arange(width, device=x.device) + 0.5) * 2 / width - 1
     grid = torch.stack(torch.meshgrid(ys, xs, indexing='ij')[::-1], -1)[None]
     return F.grid_sample(x, grid, mode='bilinear', padding_mode='border', align_corners=False)
 
 # %% ../nbs/11_colorize.ipynb #cb756826
-def weights_file(name: str = 'lite_unet', # which of the weights that come with the package
-                ) -> Path:                # .safetensors, checked against the hash beside it
+def weights_file(
+    name: str = 'lite_unet',  # which of the weights that come with the package
+) -> Path:  # .safetensors, checked against the hash beside it
     "Weights inside the installed package, whole and unchanged."
     import hashlib
-    folder = package_dir()/'weights'
-    file, card = folder/f'{name}.safetensors', folder/f'{name}.json'
-    if not file.is_file() or not card.is_file(): raise FileNotFoundError(f'{file} is not there: install colorize_nb again, or name other weights')
+
+    folder = package_dir() / 'weights'
+    file, card = folder / f'{name}.safetensors', folder / f'{name}.json'
+    if not file.is_file() or not card.is_file():
+        raise FileNotFoundError(f'{file} is not there: install colorize_nb again, or name other weights')
     sha, want = hashlib.sha256(file.read_bytes()).hexdigest(), json.loads(card.read_text())['sha256']
-    if sha != want: raise ValueError(f'{file} is damaged: its sha256 is {sha[:12]}..., expected {want[:12]}...; install colorize_nb again')
+    if sha != want:
+        raise ValueError(
+            f'{file} is damaged: its sha256 is {sha[:12]}..., expected {want[:12]}...; install colorize_nb again'
+        )
     return file
 
 # %% ../nbs/11_colorize.ipynb #1b523854
-typical_chroma = .12  # mean over pixels, normalised: 13 in ab
+typical_chroma = 0.12  # mean over pixels, normalised: 13 in ab
 
-def even_out(ab,           # (1, 2, h, w), normalised
-             share: float, # power of the ratio: 0 leaves every photo as it is, 1 gives all the same mean chroma
-            ):             # factor for ab, at least 1/2 and at most 2
+
+def even_out(
+    ab,  # (1, 2, h, w), normalised
+    share: float,  # power of the ratio: 0 leaves every photo as it is, 1 gives all the same mean chroma
+):  # factor for ab, at least 1/2 and at most 2
     "Pull the mean chroma of an answer towards the typical one."
-    return ((typical_chroma/ab.norm(dim=1).mean().clamp(min=1e-3))**share).clamp(.5, 2.)
+    return ((typical_chroma / ab.norm(dim=1).mean().clamp(min=1e-3)) ** share).clamp(0.5, 2.0)
 
 # %% ../nbs/11_colorize.ipynb #f297e560
 class Colorizer:
     "A generator, ready for photos of any size."
-    soft = .43  # share of each pixel's 3 x 3 mean in what the generator sees
-    def __init__(self,
-                 weights: 'str | Path' = None, # .safetensors; default the ones that come with the package
-                 size: int = 256,              # short side that the generator sees: smaller is calmer, larger more local
-                 saturation: float = None,     # multiplies the chroma; default what the weights were tuned for
-                 device: str = None,           # cpu, cuda, mps; default the best there is
-                ):
+
+    soft = 0.43  # share of each pixel's 3 x 3 mean in what the generator sees
+
+    def __init__(
+        self,
+        weights: 'str | Path' = None,  # .safetensors; default the ones that come with the package
+        size: int = 256,  # short side that the generator sees: smaller is calmer, larger more local
+        saturation: float = None,  # multiplies the chroma; default what the weights were tuned for
+        device: str = None,  # cpu, cuda, mps; default the best there is
+    ):
         import torch
         from colorize_nb.encoders import load_weights
+
         best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
         file = Path(weights) if weights else weights_file()
         card = file.with_suffix('.json')
         tuned = json.loads(card.read_text()) if card.is_file() else {}
-        self.device, self.size, self.even = torch.device(device or best), size, tuned.get('even', 0.)
-        self.saturation = tuned.get('saturation', 1.) if saturation is None else saturation
+        self.device, self.size, self.even = torch.device(device or best), size, tuned.get('even', 0.0)
+        self.saturation = tuned.get('saturation', 1.0) if saturation is None else saturation
         self.generator = load_weights(file, self.device)
 
     @property
-    def knobs(self): # dict of numbers
+    def knobs(self):  # dict of numbers
         "What besides the network decides the colours: for whoever takes the same steps elsewhere."
         return dict(saturation=self.saturation, soft=self.soft, even=self.even)
 
     def _tensor(self, im):
         import torch
+
         x = torch.from_numpy(np.array(im)).to(self.device)
-        return (x[None] if x.ndim == 2 else x.movedim(-1, 0))[None].float()/255
+        return (x[None] if x.ndim == 2 else x.movedim(-1, 0))[None].float() / 255
 
     def _seen(self, im):
         "L as the generator gets to see it: sides rounded to 32, and a bit soft, as the enlarged crops that it learned from."
         from colorize_nb.color import rgb_to_L
         from colorize_nb.unet import sides_seen
-        L = rgb_to_L(self._tensor(im.resize(sides_seen(*im.size, self.size), Image.Resampling.BILINEAR, reducing_gap=3.)))
-        return L + self.soft*(_mean3(L) - L)
 
-    def __call__(self,
-                 photo,        # file, bytes or PIL image: gray or colour (its colours are ignored)
-                ) -> Image.Image: # RGB (RGBA if the photo was transparent), same size
+        L = rgb_to_L(
+            self._tensor(
+                im.resize(sides_seen(*im.size, self.size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            )
+        )
+        return L + self.soft * (_mean3(L) - L)
+
+    def __call__(
+        self,
+        photo,  # file, bytes or PIL image: gray or colour (its colours are ignored)
+    ) -> Image.Image:  # RGB (RGBA if the photo was transparent), same size
         "Colorize one photo, keeping its lightness."
         import torch
         from colorize_nb.color import clip_to_gamut, join_lab, lab_to_rgb, rgb_to_L
         from colorize_nb.unet import predict_ab
+
         photo = open_photo(photo, alpha=True)
         alpha = photo.getchannel('A') if photo.mode in ('LA', 'RGBA') else None
         base = photo.convert('RGB' if photo.mode in ('RGB', 'RGBA') else 'L')
@@ -108,44 +132,68 @@ class Colorizer:
         out = np.empty((h, w, 3), np.uint8)
         with torch.inference_mode():
             ab, L = predict_ab(self.generator, self._seen(base), self.size, flip=True)
-            ab = ab*even_out(ab, self.even)
+            ab = ab * even_out(ab, self.even)
             answer = torch.cat([ab, edge_slope(L, ab), L], 1)
-            rows = max(1, 2_000_000//w)  # a strip of two megapixels at a time: memory for the photo, not for the arithmetic
+            rows = max(
+                1, 2_000_000 // w
+            )  # a strip of two megapixels at a time: memory for the photo, not for the arithmetic
             for top in range(0, h, rows):
                 bottom = min(h, top + rows)
                 L = rgb_to_L(self._tensor(base.crop((0, top, w, bottom))))
                 ab, slope, blurred_L = _enlarge_rows(answer, h, w, top, bottom).split([2, 2, 1], 1)
-                ab = (ab + slope*(L - blurred_L))*self.saturation
+                ab = (ab + slope * (L - blurred_L)) * self.saturation
                 rgb = lab_to_rgb(clip_to_gamut(join_lab(L, ab)))[0]
-                out[top:bottom] = (rgb*255 + .5).byte().movedim(0, -1).cpu().numpy()
+                out[top:bottom] = (rgb * 255 + 0.5).byte().movedim(0, -1).cpu().numpy()
         result = Image.fromarray(out)
-        if alpha is not None: result.putalpha(alpha)
+        if alpha is not None:
+            result.putalpha(alpha)
         result.info = dict(photo.info)
         return result
 
 # %% ../nbs/11_colorize.ipynb #30752eb0
 _default = None
-def colorize(photo,               # file, bytes or PIL image
-            ) -> Image.Image:     # same size, in colour
+
+
+def colorize(
+    photo,  # file, bytes or PIL image
+) -> Image.Image:  # same size, in colour
     "Colorize one photo with the weights that come with the package."
     global _default
-    if _default is None: _default = Colorizer()
+    if _default is None:
+        _default = Colorizer()
     return _default(photo)
 
 # %% ../nbs/11_colorize.ipynb #5e264303
-result_formats = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF'}
+result_formats = {
+    '.jpg': 'JPEG',
+    '.jpeg': 'JPEG',
+    '.png': 'PNG',
+    '.webp': 'WEBP',
+    '.tif': 'TIFF',
+    '.tiff': 'TIFF',
+}
 
-def save_photo(im: Image.Image, # RGB or RGBA
-               file: Path,      # its suffix says the format: JPEG, PNG, WebP or TIFF
-              ) -> Path:
+
+def save_photo(
+    im: Image.Image,  # RGB or RGBA
+    file: Path,  # its suffix says the format: JPEG, PNG, WebP or TIFF
+) -> Path:
     "Save with metadata, whole or not at all."
     file = Path(file)
     kind = result_formats.get(file.suffix.lower())
-    if kind is None: raise ValueError(f'{file.name}: cannot save as {file.suffix or "a file without suffix"}; use {", ".join(result_formats)}')
+    if kind is None:
+        raise ValueError(
+            f'{file.name}: cannot save as {file.suffix or "a file without suffix"}; use {", ".join(result_formats)}'
+        )
     options = {k: im.info[k] for k in ('exif', 'dpi') if k in im.info}
-    if kind in ('JPEG', 'WEBP'): options.update(quality=95)
-    if kind == 'JPEG': im = im.convert('RGB'); options.update(subsampling=0)
-    if kind == 'TIFF': options.update(compression='tiff_deflate')
+    if kind in ('JPEG', 'WEBP'):
+        options.update(quality=95)
+    if kind == 'JPEG':
+        im = im.convert('RGB')
+        options.update(subsampling=0)
+    if kind == 'TIFF':
+        options.update(compression='tiff_deflate')
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part: im.save(part, kind, **options)
+    with replacing(file) as part:
+        im.save(part, kind, **options)
     return file

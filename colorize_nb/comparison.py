@@ -18,53 +18,100 @@ from torch import Tensor
 from PIL import Image, ImageDraw, ImageFont
 from fastcore.script import call_parse
 from .color import colourfulness, rgb_to_gray, rgb_to_lab, show_photos, to_image, to_tensor
-from .metrics import Lite0Features, at_edges, bootstrap, chroma_steps, delta_e, frechet, measure, online_metrics
+from colorize_nb.metrics import (
+    Lite0Features,
+    at_edges,
+    bootstrap,
+    chroma_steps,
+    delta_e,
+    frechet,
+    measure,
+    online_metrics,
+)
 from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing, write_csv
 
 # %% ../nbs/10_comparison.ipynb #b4e88d4f
-def kept_chroma(rows: list, # of `measure` for one system
-               ) -> np.ndarray: # one number for each of `chroma_steps`
+def kept_chroma(
+    rows: list,  # of `measure` for one system
+) -> np.ndarray:  # one number for each of `chroma_steps`
     "Predicted chroma by real chroma, by step of the real chroma: 1 keeps all, 0 is gray."
     chroma, real = (np.sum([r[k] for r in rows], 0) for k in ('step_chroma', 'step_real'))
-    return chroma/np.maximum(real, 1e-9)
+    return chroma / np.maximum(real, 1e-9)
 
-def summarize(rows: list,  # of `measure` for one system, with `features`
-              reals: list, # the same for the real photos
-             ) -> dict:    # one row of the table
+
+def summarize(
+    rows: list,  # of `measure` for one system, with `features`
+    reals: list,  # the same for the real photos
+) -> dict:  # one row of the table
     "Means over photos, medians beside them, intervals, and what only the whole set can say."
     of = lambda k: np.array([r[k] for r in rows])
     col, col_real = of('colourfulness'), np.array([r['colourfulness'] for r in reals])
     bins = {}
     for r in rows:
-        for b, n, a in zip(r['bins'], r['bin_n'], r['bin_auc']): bins[b] = bins.get(b, np.zeros(2)) + (n, a)
+        for b, n, a in zip(r['bins'], r['bin_n'], r['bin_auc']):
+            bins[b] = bins.get(b, np.zeros(2)) + (n, a)
     low, high, vivid = *bootstrap(of('psnr')), chroma_steps.index(40)
     online = dict(lpips=of('lpips').mean()) if 'lpips' in rows[0] else {}
-    if 'fid' in rows[0]: online.update(fid=frechet(of('fid'), np.array([r['fid'] for r in reals])))
-    return dict(n=len(rows), psnr=of('psnr').mean(), psnr_low=low, psnr_high=high, psnr_median=np.median(of('psnr')), ssim=of('ssim').mean(),
-                dE2000=of('dE2000').mean(), dE2000_median=np.median(of('dE2000')), colourfulness=col.mean(),
-                difference_of_means=col.mean() - col_real.mean(), mean_of_differences=np.abs(col - col_real).mean(),
-                auc=of('auc').mean(), auc_balanced=np.mean([a/n for n, a in bins.values()]), dE_edges=of('dE_edges').mean(), dE_rest=of('dE_rest').mean(),
-                edge_match=of('edge_match').mean(), vivid_kept=of('step_chroma')[:, vivid:].sum()/of('step_real')[:, vivid:].sum(), L_shift=of('L_shift').mean(),
-                frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])), **online, seconds=np.median(of('seconds')))
+    if 'fid' in rows[0]:
+        online.update(fid=frechet(of('fid'), np.array([r['fid'] for r in reals])))
+    return dict(
+        n=len(rows),
+        psnr=of('psnr').mean(),
+        psnr_low=low,
+        psnr_high=high,
+        psnr_median=np.median(of('psnr')),
+        ssim=of('ssim').mean(),
+        dE2000=of('dE2000').mean(),
+        dE2000_median=np.median(of('dE2000')),
+        colourfulness=col.mean(),
+        difference_of_means=col.mean() - col_real.mean(),
+        mean_of_differences=np.abs(col - col_real).mean(),
+        auc=of('auc').mean(),
+        auc_balanced=np.mean([a / n for n, a in bins.values()]),
+        dE_edges=of('dE_edges').mean(),
+        dE_rest=of('dE_rest').mean(),
+        edge_match=of('edge_match').mean(),
+        vivid_kept=of('step_chroma')[:, vivid:].sum() / of('step_real')[:, vivid:].sum(),
+        L_shift=of('L_shift').mean(),
+        frechet_lite0=frechet(of('features'), np.array([r['features'] for r in reals])),
+        **online,
+        seconds=np.median(of('seconds')),
+    )
 
 # %% ../nbs/10_comparison.ipynb #31edf611
 class Results:
     "Pictures that any other program made, found by the photo's file name."
-    def __init__(self,
-                 folder: Path, # NAME.* or NAME_color.* for each photo
-                ):
+
+    def __init__(
+        self,
+        folder: Path,  # NAME.* or NAME_color.* for each photo
+    ):
         self.folder, self.files = Path(folder), {p.stem: p for p in find_photos(folder)}
-        if not self.files: raise PhotoError(f'{folder} holds no pictures')
+        if not self.files:
+            raise PhotoError(f'{folder} holds no pictures')
+
     def __call__(self, real, photo):
         file = self.files.get(Path(photo).stem, self.files.get(f'{Path(photo).stem}_color'))
-        if file is None: raise PhotoError(f'{self.folder} has no result for {Path(photo).name}: expected a file of that name')
+        if file is None:
+            raise PhotoError(
+                f'{self.folder} has no result for {Path(photo).name}: expected a file of that name'
+            )
         rgb = to_tensor(open_photo(file))
-        return rgb if rgb.shape == real.shape else F.interpolate(rgb[None], size=real.shape[-2:], mode='bicubic', antialias=True)[0].clamp(0, 1)
+        return (
+            rgb
+            if rgb.shape == real.shape
+            else F.interpolate(rgb[None], size=real.shape[-2:], mode='bicubic', antialias=True)[0].clamp(0, 1)
+        )
+
 
 class Ours:
     "A `Colorizer` as a system to measure: gray photo in, picture of bytes out."
-    def __init__(self, colorizer): self.colorizer = colorizer
-    def __call__(self, real, photo): return to_tensor(self.colorizer(to_image(real)))
+
+    def __init__(self, colorizer):
+        self.colorizer = colorizer
+
+    def __call__(self, real, photo):
+        return to_tensor(self.colorizer(to_image(real)))
 
 # %% ../nbs/10_comparison.ipynb #824bca19
 def _keys(photos):
@@ -73,294 +120,524 @@ def _keys(photos):
     root = os.path.commonpath([p.parent for p in whole])
     return [p.relative_to(root).as_posix() for p in whole]
 
-def evaluate(systems: dict,       # name -> function of (real photo as rgb, its path) that gives a colorized rgb
-             photos: list,        # paths of colour photos
-             folder: Path = None, # rows.jsonl grows here, and what is in it is not measured again; None keeps nothing
-             say=print,           # told the progress now and then
-             online: dict = {},   # of `online_metrics`
-            ) -> dict:            # name -> rows, one a photo; 'real' and 'gray' are added
+
+def evaluate(
+    systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
+    photos: list,  # paths of colour photos
+    folder: Path = None,  # rows.jsonl grows here, and what is in it is not measured again; None keeps nothing
+    say=print,  # told the progress now and then
+    online: dict = {},  # of `online_metrics`
+) -> dict:  # name -> rows, one a photo; 'real' and 'gray' are added
     "Measure systems on the same photos at their own size, no file in between."
-    file, rows, said, features = Path(folder)/'rows.jsonl' if folder else None, {}, time.time(), None
+    file, rows, said, features = Path(folder) / 'rows.jsonl' if folder else None, {}, time.time(), None
     systems, keys = {'real': lambda x, p: x, 'gray': lambda x, p: rgb_to_gray(x), **systems}, _keys(photos)
     if file and file.exists():
         for line in file.read_text().splitlines():
-            try: row = json.loads(line); rows[row['system'], row['photo']] = row
-            except ValueError: pass  # the line that a kill cut off
-        with replacing(file) as part: part.write_text(''.join(json.dumps(row) + '\n' for row in rows.values()))
+            try:
+                row = json.loads(line)
+                rows[row['system'], row['photo']] = row
+            except ValueError:
+                pass  # the line that a kill cut off
+        with replacing(file) as part:
+            part.write_text(''.join(json.dumps(row) + '\n' for row in rows.values()))
     with open(file or os.devnull, 'a') as f:
         for i, (photo, key) in enumerate(zip(photos, keys)):
             missing = [name for name in systems if (name, key) not in rows]
-            if not missing: continue
-            try: real = to_tensor(open_photo(photo))
-            except PhotoError as e: say(f'left out {key}: {e}'); continue
+            if not missing:
+                continue
+            try:
+                real = to_tensor(open_photo(photo))
+            except PhotoError as e:
+                say(f'left out {key}: {e}')
+                continue
             features = features or Lite0Features()
             for name in missing:
-                began = time.perf_counter(); rgb = systems[name](real, photo); seconds = time.perf_counter() - began
-                with torch.inference_mode(): seen = features(rgb[None])[0].tolist()
+                began = time.perf_counter()
+                rgb = systems[name](real, photo)
+                seconds = time.perf_counter() - began
+                with torch.inference_mode():
+                    seen = features(rgb[None])[0].tolist()
                 what = dict(colourfulness=float(colourfulness(rgb))) if name == 'real' else measure(rgb, real)
-                what.update({k: f(rgb.expand(3, -1, -1), real) for k, f in online.items() if name != 'real' or k == 'fid'})
-                row = rows[name, key] = dict(system=name, photo=key, seconds=seconds, **what, features=[round(x, 5) for x in seen])
-                f.write(json.dumps(row) + '\n'); f.flush()
-            if time.time() - said > 20: said = time.time(); say(f'{i + 1}/{len(photos)} photos')
+                what.update(
+                    {
+                        k: f(rgb.expand(3, -1, -1), real)
+                        for k, f in online.items()
+                        if name != 'real' or k == 'fid'
+                    }
+                )
+                row = rows[name, key] = dict(
+                    system=name, photo=key, seconds=seconds, **what, features=[round(x, 5) for x in seen]
+                )
+                f.write(json.dumps(row) + '\n')
+                f.flush()
+            if time.time() - said > 20:
+                said = time.time()
+                say(f'{i + 1}/{len(photos)} photos')
     return {name: [rows[name, key] for key in keys if (name, key) in rows] for name in systems}
 
 # %% ../nbs/10_comparison.ipynb #fdb60147
-def contact_sheet(systems: dict,    # as for `evaluate`
-                  photos: list,     # paths: one row each
-                  height: int = 150,# pixels of a row
-                  more: dict = {},  # name -> column cut out of an earlier sheet of the same photos
-                 ) -> Image.Image:
+def contact_sheet(
+    systems: dict,  # as for `evaluate`
+    photos: list,  # paths: one row each
+    height: int = 150,  # pixels of a row
+    more: dict = {},  # name -> column cut out of an earlier sheet of the same photos
+) -> Image.Image:
     "Gray, every system, real: one row a photo, names on top."
     columns = {'gray': lambda x, p: rgb_to_gray(x), **systems, 'real': lambda x, p: x}
     cells = []
     for photo in photos:
-        try: real = to_tensor(open_photo(photo))
-        except PhotoError: continue  # the rest can still be shown
-        width = round(height*real.shape[2]/real.shape[1])
-        cells.append([to_image(f(real, photo).expand(3, -1, -1)).resize((width, height), Image.Resampling.LANCZOS) for f in columns.values()])
-    if not cells: raise PhotoError('none of the photos for the contact sheet can be opened: give others')
+        try:
+            real = to_tensor(open_photo(photo))
+        except PhotoError:
+            continue  # the rest can still be shown
+        width = round(height * real.shape[2] / real.shape[1])
+        cells.append(
+            [
+                to_image(f(real, photo).expand(3, -1, -1)).resize((width, height), Image.Resampling.LANCZOS)
+                for f in columns.values()
+            ]
+        )
+    if not cells:
+        raise PhotoError('none of the photos for the contact sheet can be opened: give others')
     width = max(row[0].width for row in cells)
-    more = {name: im for name, im in more.items() if im.size == (width + 4, (height + 4)*len(cells))}
+    more = {name: im for name, im in more.items() if im.size == (width + 4, (height + 4) * len(cells))}
     names = ['gray', *systems, *more, 'real']
-    sheet = Image.new('RGB', ((width + 4)*len(names), 22 + (height + 4)*len(cells)), 'white')
-    for x, name in enumerate(names): ImageDraw.Draw(sheet).text((x*(width + 4) + width//2, 5), name, 'black', anchor='ma', font=ImageFont.load_default(12))
-    for name, im in more.items(): sheet.paste(im, (names.index(name)*(width + 4), 22))
+    sheet = Image.new('RGB', ((width + 4) * len(names), 22 + (height + 4) * len(cells)), 'white')
+    for x, name in enumerate(names):
+        ImageDraw.Draw(sheet).text(
+            (x * (width + 4) + width // 2, 5), name, 'black', anchor='ma', font=ImageFont.load_default(12)
+        )
+    for name, im in more.items():
+        sheet.paste(im, (names.index(name) * (width + 4), 22))
     for y, row in enumerate(cells):
-        for name, im in zip(columns, row): sheet.paste(im, (names.index(name)*(width + 4) + (width - im.width)//2, 22 + y*(height + 4)))
+        for name, im in zip(columns, row):
+            sheet.paste(
+                im, (names.index(name) * (width + 4) + (width - im.width) // 2, 22 + y * (height + 4))
+            )
     sheet.info['columns'] = names
     return sheet
 
 # %% ../nbs/10_comparison.ipynb #83916fe3
-def system_of(spec: str,          # path of weights, or of a folder with results; NAME=PATH names it; '' is what comes with the package
-              size: int = 256,    # short side that our networks see
-              saturation: float = None, # multiplies their chroma; default what the weights were tuned for
-             ) -> tuple:          # name, function, and how it was made, as texts
+def system_of(
+    spec: str,  # path of weights, or of a folder with results; NAME=PATH names it; '' is what comes with the package
+    size: int = 256,  # short side that our networks see
+    saturation: float = None,  # multiplies their chroma; default what the weights were tuned for
+) -> tuple:  # name, function, and how it was made, as texts
     "A system to measure, from the command line."
-    from colorize_nb.colorize import Colorizer, weights_file  # a command stands above the lessons: it may use a later one
+    from colorize_nb.colorize import (
+        Colorizer,
+        weights_file,
+    )  # a command stands above the lessons: it may use a later one
+
     name, _, path = spec.rpartition('=')
     path = Path(path) if path else weights_file()
-    if path.is_dir(): return name or path.name, Results(path), dict(results_of='another program', folder=path.name)
+    if path.is_dir():
+        return name or path.name, Results(path), dict(results_of='another program', folder=path.name)
     colorizer = Colorizer(path, size, saturation)
     data, parameters = path.read_bytes(), sum(p.numel() for p in colorizer.generator.parameters())
-    return name or path.stem, Ours(colorizer), dict(generator=colorizer.generator.name, parameters=parameters, megabytes=round(len(data)/1e6, 1),
-                                                    weights_sha256=hashlib.sha256(data).hexdigest()[:16], size=size, saturation=colorizer.saturation, even=colorizer.even)
+    return (
+        name or path.stem,
+        Ours(colorizer),
+        dict(
+            generator=colorizer.generator.name,
+            parameters=parameters,
+            megabytes=round(len(data) / 1e6, 1),
+            weights_sha256=hashlib.sha256(data).hexdigest()[:16],
+            size=size,
+            saturation=colorizer.saturation,
+            even=colorizer.even,
+        ),
+    )
 
 # %% ../nbs/10_comparison.ipynb #4df1ddc4
-def markdown_table(rows: list, # of `summarize`, with `system`
-                  ) -> str:
+def markdown_table(
+    rows: list,  # of `summarize`, with `system`
+) -> str:
     "The columns that belong side by side, gray always among them."
     number = lambda v, digits: '' if v != v or abs(v) == float('inf') else f'{v:.{digits}f}'
-    columns = {'system': lambda r: r['system'], 'PSNR, dB (95%)': lambda r: f'{number(r["psnr"], 2)} ({number(r["psnr_low"], 2)} to {number(r["psnr_high"], 2)})',
-               'SSIM': lambda r: number(r['ssim'], 3), 'dE2000': lambda r: number(r['dE2000'], 2), 'colourfulness': lambda r: number(r['colourfulness'], 1),
-               'balanced AuC': lambda r: number(r['auc_balanced'], 3), 'dE at edges': lambda r: number(r['dE_edges'], 2), 'vivid chroma kept': lambda r: number(r['vivid_kept'], 2),
-               'Frechet Lite0': lambda r: number(r['frechet_lite0'], 1), **{k.upper(): lambda r, k=k: number(r[k], 3) for k in ('lpips', 'fid') if k in rows[0]}, 's/photo': lambda r: number(r['seconds'], 2)}
-    lines = [list(columns), ['---']*len(columns), *([f(r) for f in columns.values()] for r in rows)]
+    columns = {
+        'system': lambda r: r['system'],
+        'PSNR, dB (95%)': lambda r: (
+            f'{number(r["psnr"], 2)} ({number(r["psnr_low"], 2)} to {number(r["psnr_high"], 2)})'
+        ),
+        'SSIM': lambda r: number(r['ssim'], 3),
+        'dE2000': lambda r: number(r['dE2000'], 2),
+        'colourfulness': lambda r: number(r['colourfulness'], 1),
+        'balanced AuC': lambda r: number(r['auc_balanced'], 3),
+        'dE at edges': lambda r: number(r['dE_edges'], 2),
+        'vivid chroma kept': lambda r: number(r['vivid_kept'], 2),
+        'Frechet Lite0': lambda r: number(r['frechet_lite0'], 1),
+        **{k.upper(): lambda r, k=k: number(r[k], 3) for k in ('lpips', 'fid') if k in rows[0]},
+        's/photo': lambda r: number(r['seconds'], 2),
+    }
+    lines = [list(columns), ['---'] * len(columns), *([f(r) for f in columns.values()] for r in rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
 # %% ../nbs/10_comparison.ipynb #e4f1a369
 def _vivid_lost(r):
     "Share of the vivid chroma (30 and more) that is lost; a photo with hardly any does not count."
     vivid = chroma_steps.index(30)
-    return 1 - sum(r['step_chroma'][vivid:])/sum(r['step_real'][vivid:]) if sum(r['step_real'][vivid:]) > 3*sum(r['bin_n']) else -math.inf
+    return (
+        1 - sum(r['step_chroma'][vivid:]) / sum(r['step_real'][vivid:])
+        if sum(r['step_real'][vivid:]) > 3 * sum(r['bin_n'])
+        else -math.inf
+    )
 
-worst_by = {'CIEDE2000': lambda r, real: r['dE2000'], 'more at edges': lambda r, real: r['dE_edges'] - r['dE_rest'],   # of a row and the real photo's row: larger is worse
-            'vivid chroma lost': lambda r, real: _vivid_lost(r), 'too colourful by': lambda r, real: r['colourfulness'] - real['colourfulness']}
 
-def worst(rows: list,  # of `evaluate` for one system
-          reals: list, # the same for the real photos
-         ) -> dict:    # name in `worst_by` -> (photo, number); no photo twice
+worst_by = {
+    'CIEDE2000': lambda r, real: r['dE2000'],
+    'more at edges': lambda r, real: (
+        r['dE_edges'] - r['dE_rest']
+    ),  # of a row and the real photo's row: larger is worse
+    'vivid chroma lost': lambda r, real: _vivid_lost(r),
+    'too colourful by': lambda r, real: r['colourfulness'] - real['colourfulness'],
+}
+
+
+def worst(
+    rows: list,  # of `evaluate` for one system
+    reals: list,  # the same for the real photos
+) -> dict:  # name in `worst_by` -> (photo, number); no photo twice
     "The photo that is worst by each number."
     real, found = {r['photo']: r for r in reals}, {}
     for name, number in worst_by.items():
-        left = [(r['photo'], number(r, real[r['photo']])) for r in rows if r['photo'] not in [p for p, _ in found.values()]]
-        if left: found[name] = max(left, key=lambda x: x[1])
+        left = [
+            (r['photo'], number(r, real[r['photo']]))
+            for r in rows
+            if r['photo'] not in [p for p, _ in found.values()]
+        ]
+        if left:
+            found[name] = max(left, key=lambda x: x[1])
     return found
 
-def worst_photos(systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
-                 measured: dict, # of `evaluate`
-                 photos: list,   # the paths that were measured
-                 size: float = 1.8, # inches a picture
-                ):               # matplotlib figure
+
+def worst_photos(
+    systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
+    measured: dict,  # of `evaluate`
+    photos: list,  # the paths that were measured
+    size: float = 1.8,  # inches a picture
+):  # matplotlib figure
     "A row a system: the worst photo by each number, real and as it was painted."
     by_key, cells, titles = dict(zip(_keys(photos), photos)), [], []
     for name, system in systems.items():
         for why, (key, number) in worst(measured[name], measured['real']).items():
             real = to_tensor(open_photo(by_key[key]))
-            cells += [real, system(real, by_key[key])]; titles += [Path(key).stem.replace('_', ' '), f'{name}\n{why} {number:.3g}']
-    return show_photos(cells, titles, ncols=2*len(worst_by), size=size)
+            cells += [real, system(real, by_key[key])]
+            titles += [Path(key).stem.replace('_', ' '), f'{name}\n{why} {number:.3g}']
+    return show_photos(cells, titles, ncols=2 * len(worst_by), size=size)
 
 # %% ../nbs/10_comparison.ipynb #ed718db3
-def bleeding_map(rgb: Tensor,  # (3, H, W), sRGB 0..1
-                 real: Tensor, # the same photo in its real colours
-                 white: float = 30., # CIEDE2000 that is drawn full red
-                ) -> Tensor:   # (3, H, W)
+def bleeding_map(
+    rgb: Tensor,  # (3, H, W), sRGB 0..1
+    real: Tensor,  # the same photo in its real colours
+    white: float = 30.0,  # CIEDE2000 that is drawn full red
+) -> Tensor:  # (3, H, W)
     "The photo in dark gray, and red where an edge of L has a wrong colour."
-    red = (delta_e(rgb, real)/white*at_edges(rgb_to_lab(real)[:1])).clamp(0, 1)
-    r, g, b = .5*rgb_to_gray(real).expand(3, -1, -1)
-    return torch.stack([torch.maximum(r, red), g*(1 - red), b*(1 - red)])
+    red = (delta_e(rgb, real) / white * at_edges(rgb_to_lab(real)[:1])).clamp(0, 1)
+    r, g, b = 0.5 * rgb_to_gray(real).expand(3, -1, -1)
+    return torch.stack([torch.maximum(r, red), g * (1 - red), b * (1 - red)])
 
-def bleeding_photos(systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
-                    measured: dict, # of `evaluate`
-                    photos: list,   # the paths that were measured
-                    n: int = 2,     # photos
-                    size: float = 2., # inches a picture
-                   ):               # matplotlib figure
+
+def bleeding_photos(
+    systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
+    measured: dict,  # of `evaluate`
+    photos: list,  # the paths that were measured
+    n: int = 2,  # photos
+    size: float = 2.0,  # inches a picture
+):  # matplotlib figure
     "The photos on which edges cost these systems most: as they were painted, and the bleeding map of each."
     rows = {name: {r['photo']: r for r in measured[name]} for name in systems}
-    cost = {key: np.mean([r[key]['dE_edges'] - r[key]['dE_rest'] for r in rows.values()]) for key in next(iter(rows.values()))}
+    cost = {
+        key: np.mean([r[key]['dE_edges'] - r[key]['dE_rest'] for r in rows.values()])
+        for key in next(iter(rows.values()))
+    }
     by_key, cells, titles = dict(zip(_keys(photos), photos)), [], []
     for key in sorted(cost, key=lambda k: -cost[k])[:n]:
         p = by_key[key]
-        real = to_tensor(open_photo(p)); made = {name: system(real, p) for name, system in systems.items()}
-        cells += [real, *made.values(), at_edges(rgb_to_lab(real)[:1]).float(), *(bleeding_map(x, real) for x in made.values())]
-        titles += [Path(p).stem.replace('_', ' '), *systems, 'edges of L', *(f'edges {r[key]["dE_edges"]:.1f}, rest {r[key]["dE_rest"]:.1f}' for r in rows.values())]
+        real = to_tensor(open_photo(p))
+        made = {name: system(real, p) for name, system in systems.items()}
+        cells += [
+            real,
+            *made.values(),
+            at_edges(rgb_to_lab(real)[:1]).float(),
+            *(bleeding_map(x, real) for x in made.values()),
+        ]
+        titles += [
+            Path(p).stem.replace('_', ' '),
+            *systems,
+            'edges of L',
+            *(f'edges {r[key]["dE_edges"]:.1f}, rest {r[key]["dE_rest"]:.1f}' for r in rows.values()),
+        ]
     return show_photos(cells, titles, ncols=1 + len(systems), size=size)
 
 # %% ../nbs/10_comparison.ipynb #f3f312f4
 _tables = ('table.csv', 'photos.csv', 'curves.csv')
 
+
 def _earlier(out, systems, gray):
     "What earlier commands left in `out` about other systems, if they measured the same photos: rows of each table, columns of the sheet, and those commands."
     import pandas as pd
-    if not all((out/name).exists() for name in (*_tables, 'eval.json', 'sheet.jpg')): return {name: [] for name in _tables}, {}, []
-    old, was = {name: pd.read_csv(out/name) for name in _tables}, json.loads((out/'eval.json').read_text())
+
+    if not all((out / name).exists() for name in (*_tables, 'eval.json', 'sheet.jpg')):
+        return {name: [] for name in _tables}, {}, []
+    old, was = (
+        {name: pd.read_csv(out / name) for name in _tables},
+        json.loads((out / 'eval.json').read_text()),
+    )
     others = [name for name in old['table.csv'].system if name not in ('gray', *systems)]
     psnrs = old['photos.csv'].query('system == "gray"').set_index('photo').psnr
-    same = set(psnrs.index) == {r['photo'] for r in gray} and all(math.isclose(r['psnr'], psnrs[r['photo']], rel_tol=1e-4) for r in gray)
-    if others and not same: raise ValueError(f'{out} holds rows of {", ".join(others)} for other photos: use another -o')
-    commands = [*was.get('earlier', []), {k: was[k] for k in ('command', 'commit', 'date', 'hardware', 'systems')}]
-    columns, sheet = was.get('sheet', ['gray', *was['systems'], 'real']), Image.open(out/'sheet.jpg').copy()
-    width = sheet.width//len(columns)
-    return ({name: t[t.system.isin(others)].to_dict('records') for name, t in old.items()},
-            {name: sheet.crop((x*width, 22, (x + 1)*width, sheet.height)) for x, name in enumerate(columns) if name in others},
-            [dict(c, systems=names) for c in commands if (names := [name for name in c['systems'] if name in others])])
+    same = set(psnrs.index) == {r['photo'] for r in gray} and all(
+        math.isclose(r['psnr'], psnrs[r['photo']], rel_tol=1e-4) for r in gray
+    )
+    if others and not same:
+        raise ValueError(f'{out} holds rows of {", ".join(others)} for other photos: use another -o')
+    commands = [
+        *was.get('earlier', []),
+        {k: was[k] for k in ('command', 'commit', 'date', 'hardware', 'systems')},
+    ]
+    columns, sheet = was.get('sheet', ['gray', *was['systems'], 'real']), Image.open(out / 'sheet.jpg').copy()
+    width = sheet.width // len(columns)
+    return (
+        {name: t[t.system.isin(others)].to_dict('records') for name, t in old.items()},
+        {
+            name: sheet.crop((x * width, 22, (x + 1) * width, sheet.height))
+            for x, name in enumerate(columns)
+            if name in others
+        },
+        [
+            dict(c, systems=names)
+            for c in commands
+            if (names := [name for name in c['systems'] if name in others])
+        ],
+    )
 
-def compare(models: list,           # as for `system_of`; [] measures the weights that come with the package
-            photos: list,           # paths of colour photos
-            out: Path,              # folder for tables, rows per photo, contact sheet and where they come from
-            size: int = 256,        # short side that our networks see
-            saturation: float = None, # multiplies their chroma; default what each was tuned for
-            shown: list = (),       # paths of the photos on the contact sheet; default some of the measured ones
-            n_shown: int = 8,       # how many of them
-            online: list = (),      # 'lpips', 'fid': where their networks can be had
-            say = print,            # told the progress and the table
-           ) -> list:               # rows of the table
+
+def compare(
+    models: list,  # as for `system_of`; [] measures the weights that come with the package
+    photos: list,  # paths of colour photos
+    out: Path,  # folder for tables, rows per photo, contact sheet and where they come from
+    size: int = 256,  # short side that our networks see
+    saturation: float = None,  # multiplies their chroma; default what each was tuned for
+    shown: list = (),  # paths of the photos on the contact sheet; default some of the measured ones
+    n_shown: int = 8,  # how many of them
+    online: list = (),  # 'lpips', 'fid': where their networks can be had
+    say=print,  # told the progress and the table
+) -> list:  # rows of the table
     "Measure systems and write everything down; what `out` holds already is not measured again, and stays in its tables."
     from colorize_nb.runs import provenance  # here, for it brings fastai along
+
     made = [system_of(m, size, saturation) for m in models or ['']]
-    systems, config = {name: f for name, f, _ in made}, {name: dict(how, **({'online': sorted(online)} if online else {})) for name, _, how in made}
-    if len(systems) < len(made): raise ValueError('two systems have the same name: give them as NAME=PATH')
-    if not photos: raise ValueError('no photos to measure on')
-    out = Path(out); out.mkdir(parents=True, exist_ok=True)
-    kept = out/'systems.json'
+    systems, config = (
+        {name: f for name, f, _ in made},
+        {name: dict(how, **({'online': sorted(online)} if online else {})) for name, _, how in made},
+    )
+    if len(systems) < len(made):
+        raise ValueError('two systems have the same name: give them as NAME=PATH')
+    if not photos:
+        raise ValueError('no photos to measure on')
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / 'systems.json'
     old = json.loads(kept.read_text()) if kept.exists() else {}
-    changed = [n for n in config if n in old and old[n] != config[n]] if (out/'rows.jsonl').exists() else []
-    if changed: raise ValueError(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
+    changed = [n for n in config if n in old and old[n] != config[n]] if (out / 'rows.jsonl').exists() else []
+    if changed:
+        raise ValueError(f'{out} holds rows of another {", ".join(changed)}: use another -o, or another name')
     kept.write_text(json.dumps({**old, **config}, indent=1) + '\n')
     measured = evaluate(systems, photos, out, say, online_metrics(online))
     n = len(measured['gray'])
-    if not n: raise ValueError('none of the photos could be measured')
-    table = [dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real']
-    flat = [{k: v for k, v in r.items() if not isinstance(v, list)} for name, rows in measured.items() if name != 'real' for r in rows]
-    curves = [dict(system=name, real_chroma_from=c, kept=k) for name, r in measured.items() if name != 'real' for c, k in zip(chroma_steps, kept_chroma(r))]
+    if not n:
+        raise ValueError('none of the photos could be measured')
+    table = [
+        dict(system=name, **summarize(r, measured['real'])) for name, r in measured.items() if name != 'real'
+    ]
+    flat = [
+        {k: v for k, v in r.items() if not isinstance(v, list)}
+        for name, rows in measured.items()
+        if name != 'real'
+        for r in rows
+    ]
+    curves = [
+        dict(system=name, real_chroma_from=c, kept=k)
+        for name, r in measured.items()
+        if name != 'real'
+        for c, k in zip(chroma_steps, kept_chroma(r))
+    ]
     earlier, columns, commands = _earlier(out, systems, measured['gray'])
-    for file, data in zip(_tables, (table, flat, curves)): data += earlier[file]; write_csv(out/file, data)
+    for file, data in zip(_tables, (table, flat, curves)):
+        data += earlier[file]
+        write_csv(out / file, data)
     real = np.mean([r['colourfulness'] for r in measured['real']])
-    (out/'table.md').write_text(text := markdown_table(table) + f'\nn = {n} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; '
-                                f'for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n')
+    (out / 'table.md').write_text(
+        text := markdown_table(table)
+        + f'\nn = {n} photos at their own size, nothing cropped, no file in between; our networks see a short side of {size} pixels, sides rounded to 32; '
+        f'for the Frechet distance all are squashed to 224; real colourfulness {real:.1f}; 95% intervals by bootstrap over photos, seed 0.\n'
+    )
     names = {Path(r['photo']).name for r in measured['gray']}
     good = list(shown) or [p for p in photos if Path(p).name in names]
-    sheet = contact_sheet(systems, good[::-(-len(good)//n_shown)], more=columns); sheet.save(out/'sheet.jpg', quality=88)
-    (out/'eval.json').write_text(json.dumps(dict(provenance(), n=n, real_colourfulness=real, systems=config, earlier=commands, sheet=sheet.info['columns']), indent=1) + '\n')
-    for file, fig in (('worst.jpg', worst_photos(systems, measured, photos)), ('bleeding.jpg', bleeding_photos(systems, measured, photos))):
-        fig.savefig(out/file, dpi=80, pil_kwargs=dict(quality=85))
+    sheet = contact_sheet(systems, good[:: -(-len(good) // n_shown)], more=columns)
+    sheet.save(out / 'sheet.jpg', quality=88)
+    (out / 'eval.json').write_text(
+        json.dumps(
+            dict(
+                provenance(),
+                n=n,
+                real_colourfulness=real,
+                systems=config,
+                earlier=commands,
+                sheet=sheet.info['columns'],
+            ),
+            indent=1,
+        )
+        + '\n'
+    )
+    for file, fig in (
+        ('worst.jpg', worst_photos(systems, measured, photos)),
+        ('bleeding.jpg', bleeding_photos(systems, measured, photos)),
+    ):
+        fig.savefig(out / file, dpi=80, pil_kwargs=dict(quality=85))
     say(text)
     return table
 
 # %% ../nbs/10_comparison.ipynb #4a4727c9
 @call_parse
-def main(*models: Annotated[str, {'nargs': '*'}], # weights, or folders with the results of any program; NAME=PATH names one; default: the weights that come with the package
-         photos: str = None,        # folder of colour photos; default the small set that comes with the project
-         Out: str = 'runs/eval',    # folder for tables, rows per photo, contact sheet and where they come from
-         size: int = 256,           # short side that our networks see
-         saturation: float = None,  # multiplies their chroma; default what each was tuned for
-         every: int = 1,            # take each so many-th photo
-         sheet: str = None,         # folder whose photos are drawn; default the measured ones
-         rows: int = 8,             # photos on the contact sheet
-         online: str = '',          # lpips, fid or both, as lpips,fid: their networks have to be downloaded
-        ):
+def main(
+    *models: Annotated[
+        str, {'nargs': '*'}
+    ],  # weights, or folders with the results of any program; NAME=PATH names one; default: the weights that come with the package
+    photos: str = None,  # folder of colour photos; default the small set that comes with the project
+    Out: str = 'runs/eval',  # folder for tables, rows per photo, contact sheet and where they come from
+    size: int = 256,  # short side that our networks see
+    saturation: float = None,  # multiplies their chroma; default what each was tuned for
+    every: int = 1,  # take each so many-th photo
+    sheet: str = None,  # folder whose photos are drawn; default the measured ones
+    rows: int = 8,  # photos on the contact sheet
+    online: str = '',  # lpips, fid or both, as lpips,fid: their networks have to be downloaded
+):
     "Measure colorizers on the same colour photos, beside the gray baseline. Run it again after a kill: it goes on where it was."
-    try: compare(list(models), find_photos(photos or photos_dir()/'color')[::every], Out, size, saturation, find_photos(sheet) if sheet else (), rows,
-                 [m for m in online.split(',') if m], partial(print, flush=True))
-    except (PhotoError, OSError, RuntimeError, ValueError) as e: sys.exit(f'colorize-eval: {e}')
+    try:
+        compare(
+            list(models),
+            find_photos(photos or photos_dir() / 'color')[::every],
+            Out,
+            size,
+            saturation,
+            find_photos(sheet) if sheet else (),
+            rows,
+            [m for m in online.split(',') if m],
+            partial(print, flush=True),
+        )
+    except (PhotoError, OSError, RuntimeError, ValueError) as e:
+        sys.exit(f'colorize-eval: {e}')
 
 # %% ../nbs/10_comparison.ipynb #d8c03ee3
 class Guess:
     "Two pictures, one second, one answer: which is the real one (or the better one)? Scored at the end, answers saved."
-    def __init__(self,
-                 pairs: list,      # (name, picture, other picture) as PIL images; in 'real or fake' the first is the real one
-                 file: Path,       # .csv that every answer is added to
-                 question: str = 'Which one is real?',
-                 seconds: float = 1., # that both are shown; 0: until the answer
-                 seed: int = None, # of sides and order; None: another each time
-                ):
+
+    def __init__(
+        self,
+        pairs: list,  # (name, picture, other picture) as PIL images; in 'real or fake' the first is the real one
+        file: Path,  # .csv that every answer is added to
+        question: str = 'Which one is real?',
+        seconds: float = 1.0,  # that both are shown; 0: until the answer
+        seed: int = None,  # of sides and order; None: another each time
+    ):
         rng = random.Random(seed)
         self.question, self.seconds, self.file = question, seconds, Path(file)
-        self.trials = [(*pair, rng.random() < .5) for pair in rng.sample(pairs, len(pairs))]  # the last: is the first picture on the left?
+        self.trials = [
+            (*pair, rng.random() < 0.5) for pair in rng.sample(pairs, len(pairs))
+        ]  # the last: is the first picture on the left?
         self.answers = []
+
     @property
-    def done(self): return len(self.answers) == len(self.trials)
-    def pair(self): # PIL images, left and right
+    def done(self):
+        return len(self.answers) == len(self.trials)
+
+    def pair(self):  # PIL images, left and right
         "The two pictures of the trial that is waiting for its answer."
         _, first, other, left = self.trials[len(self.answers)]
         return (first, other) if left else (other, first)
-    def answer(self, side: str): # 'left' or 'right'
+
+    def answer(self, side: str):  # 'left' or 'right'
         "Take one answer and write it down."
-        if side not in ('left', 'right'): raise ValueError(f'answered {side!r}: expected left or right')
-        if self.done: raise ValueError('all trials have their answer: make a new Guess')
+        if side not in ('left', 'right'):
+            raise ValueError(f'answered {side!r}: expected left or right')
+        if self.done:
+            raise ValueError('all trials have their answer: make a new Guess')
         name, *_, left = self.trials[len(self.answers)]
         self.answers.append((side == 'left') == left)
         new = not self.file.exists()
         with open(self.file, 'a', newline='') as f:
             w = csv.writer(f, lineterminator='\n')
-            if new: w.writerow(['time', 'question', 'pair', 'first_is_left', 'answer', 'chose_first'])
-            w.writerow([time.strftime('%Y-%m-%d %H:%M:%S'), self.question, name, left, side, self.answers[-1]])
-    def score(self) -> dict: # share of trials in which the first picture was chosen
+            if new:
+                w.writerow(['time', 'question', 'pair', 'first_is_left', 'answer', 'chose_first'])
+            w.writerow(
+                [time.strftime('%Y-%m-%d %H:%M:%S'), self.question, name, left, side, self.answers[-1]]
+            )
+
+    def score(self) -> dict:  # share of trials in which the first picture was chosen
         "With Wilson's 95% interval: does it contain 0.5, nobody could tell."
-        n, p, z = len(self.answers), sum(self.answers)/max(1, len(self.answers)), 1.96
-        middle, half = (p + z*z/(2*n))/(1 + z*z/n), z*math.sqrt(p*(1 - p)/n + z*z/(4*n*n))/(1 + z*z/n)
+        n, p, z = len(self.answers), sum(self.answers) / max(1, len(self.answers)), 1.96
+        middle, half = (
+            (p + z * z / (2 * n)) / (1 + z * z / n),
+            z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n),
+        )
         return dict(n=n, chose_first=round(p, 3), low=round(middle - half, 3), high=round(middle + half, 3))
 
 # %% ../nbs/10_comparison.ipynb #ccee8f4b
-def guess_widget(guess: Guess, height: int = 260): # ipywidgets box
+def guess_widget(guess: Guess, height: int = 260):  # ipywidgets box
     "Play a `Guess` with the mouse, or with the keys f (left) and j (right) in the text field."
     import ipywidgets as widgets
+
     def jpeg(im):
         f = io.BytesIO()
-        im.convert('RGB').resize((round(height*im.width/im.height), height)).save(f, 'JPEG', quality=90)
+        im.convert('RGB').resize((round(height * im.width / im.height), height)).save(f, 'JPEG', quality=90)
         return f.getvalue()
+
     blank = jpeg(Image.new('RGB', (height, height), 'lightgray'))
-    left, right, said = widgets.Image(value=blank, format='jpeg'), widgets.Image(value=blank, format='jpeg'), widgets.HTML(f'<b>{guess.question}</b>')
-    buttons = {side: widgets.Button(description=text) for side, text in (('left', 'left (f)'), ('right', 'right (j)'))}
-    key = widgets.Text(placeholder='click here, then f or j', layout=dict(width='12em'), continuous_update=True)
+    left, right, said = (
+        widgets.Image(value=blank, format='jpeg'),
+        widgets.Image(value=blank, format='jpeg'),
+        widgets.HTML(f'<b>{guess.question}</b>'),
+    )
+    buttons = {
+        side: widgets.Button(description=text)
+        for side, text in (('left', 'left (f)'), ('right', 'right (j)'))
+    }
+    key = widgets.Text(
+        placeholder='click here, then f or j', layout=dict(width='12em'), continuous_update=True
+    )
+
     def show():
         left.value, right.value = (jpeg(im) for im in guess.pair())
         if guess.seconds:
             n = len(guess.answers)
+
             def hide():
-                if len(guess.answers) == n and not guess.done: left.value = right.value = blank
+                if len(guess.answers) == n and not guess.done:
+                    left.value = right.value = blank
+
             threading.Timer(guess.seconds, hide).start()
+
     def take(side):
-        if guess.done: return
+        if guess.done:
+            return
         guess.answer(side)
         said.value = f'<b>{guess.question}</b> {len(guess.answers)} of {len(guess.trials)}'
-        if guess.done: left.value = right.value = blank; said.value = f'<b>{guess.score()}</b> saved in {guess.file.name}'
-        else: show()
+        if guess.done:
+            left.value = right.value = blank
+            said.value = f'<b>{guess.score()}</b> saved in {guess.file.name}'
+        else:
+            show()
+
     def typed(change):
         side = dict(f='left', j='right').get(change.new[-1:].lower())
-        if change.new: key.value = ''
-        if side: take(side)
-    for side, button in buttons.items(): button.on_click(lambda _, side=side: take(side))
+        if change.new:
+            key.value = ''
+        if side:
+            take(side)
+
+    for side, button in buttons.items():
+        button.on_click(lambda _, side=side: take(side))
     key.observe(typed, 'value')
     show()
     return widgets.VBox([said, widgets.HBox([left, right]), widgets.HBox([*buttons.values(), key])])

@@ -19,87 +19,145 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 from PIL import Image
-from fastai.vision.all import (DataBlock, DataLoaders, ItemTransform, PILImage, RandTransform, TensorImage, TfmdDL, Transform, TransformBlock,
-                               URLs, dispatch, untar_data)
-from .color import white_from_rgb, join_lab, lab_to_rgb, linear_to_srgb, rgb_to_gray, rgb_to_L, rgb_to_lab, split_lab, srgb_to_linear
+from fastai.vision.all import (
+    DataBlock,
+    DataLoaders,
+    ItemTransform,
+    PILImage,
+    RandTransform,
+    TensorImage,
+    TfmdDL,
+    Transform,
+    TransformBlock,
+    URLs,
+    dispatch,
+    untar_data,
+)
+from colorize_nb.color import (
+    white_from_rgb,
+    join_lab,
+    lab_to_rgb,
+    linear_to_srgb,
+    rgb_to_gray,
+    rgb_to_L,
+    rgb_to_lab,
+    split_lab,
+    srgb_to_linear,
+)
 from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing
 
 # %% ../nbs/02_data.ipynb #345501c3
-def _colour_left(rgb: np.ndarray) -> tuple[float, float]: # (H, W, 3) bytes -> mean chroma; mean chroma after a parabola in L is taken out
+def _colour_left(
+    rgb: np.ndarray,
+) -> tuple[float, float]:  # (H, W, 3) bytes -> mean chroma; mean chroma after a parabola in L is taken out
     "How coloured a photo is, and how much of that does not follow from its lightness."
-    L, a, b = rgb_to_lab(torch.from_numpy(rgb.copy()).movedim(-1, 0).float()/255).flatten(1).double().numpy()
+    L, a, b = (
+        rgb_to_lab(torch.from_numpy(rgb.copy()).movedim(-1, 0).float() / 255).flatten(1).double().numpy()
+    )
     powers = np.stack([np.ones_like(L), L, L**2], -1)
     rest = [c - powers @ np.linalg.lstsq(powers, c, rcond=None)[0] for c in (a, b)]
     return np.hypot(a, b).mean(), np.hypot(*rest).mean()
 
 # %% ../nbs/02_data.ipynb #1a93c996
-def _difference_hash(rgb: np.ndarray) -> np.ndarray: # (H, W, 3) bytes -> 16 bytes
+def _difference_hash(rgb: np.ndarray) -> np.ndarray:  # (H, W, 3) bytes -> 16 bytes
     "128 bits: is the pixel to the right brighter, is the one below, on a 9 x 9 grid."
     g = np.asarray(Image.fromarray(rgb).convert('L').resize((9, 9), Image.Resampling.BOX)).astype(int)
     return np.packbits(np.concatenate([(g[:8, 1:] > g[:8, :-1]).ravel(), (g[1:, :8] > g[:-1, :8]).ravel()]))
 
-def _bits_apart(hashes, one): return np.unpackbits(hashes ^ one, axis=-1).sum(-1)
+
+def _bits_apart(hashes, one):
+    return np.unpackbits(hashes ^ one, axis=-1).sum(-1)
 
 # %% ../nbs/02_data.ipynb #114a818f
 def _progress(items, what, show=True):
     "Go through `items`: with a bar in a terminal or notebook; in a log with a plain line now and then, for long work only."
     if show and (sys.stderr.isatty() or 'ipykernel' in sys.modules) and len(items) > 1:
         from tqdm.auto import tqdm
-        yield from tqdm(items, desc=what, leave=False, mininterval=.5, delay=2)
+
+        yield from tqdm(items, desc=what, leave=False, mininterval=0.5, delay=2)
         return
     said = time.monotonic()
     for i, item in enumerate(items):
-        if show and time.monotonic() - said > 30: said = time.monotonic(); print(f'{what}: {i} of {len(items)}', flush=True)
+        if show and time.monotonic() - said > 30:
+            said = time.monotonic()
+            print(f'{what}: {i} of {len(items)}', flush=True)
         yield item
 
 # %% ../nbs/02_data.ipynb #fdaffbd5
 def _look(path, tiny):
     "One photo as (rows for the table, sha1, difference hash); no hashes if it is broken."
     try:
-        data = Path(path).read_bytes(); im = open_photo(data)
+        data = Path(path).read_bytes()
+        im = open_photo(data)
         sha, rows, side = hashlib.sha1(data).hexdigest(), [], min(im.size)
-        if side < tiny: rows.append((path, 'tiny', f'short side {side} pixels, under {tiny}: enlarging it would teach blur'))
-        thumb = np.asarray(im.convert('RGB').resize((96, 96), Image.Resampling.BOX, reducing_gap=2.))
+        if side < tiny:
+            rows.append(
+                (path, 'tiny', f'short side {side} pixels, under {tiny}: enlarging it would teach blur')
+            )
+        thumb = np.asarray(im.convert('RGB').resize((96, 96), Image.Resampling.BOX, reducing_gap=2.0))
         chroma, left = _colour_left(thumb)
-        if chroma < 4: rows.append((path, 'gray', f'mean chroma {chroma:.1f}, under 4'))
-        elif left < 2.7: rows.append((path, 'tinted', f'chroma {chroma:.1f}, of which only {left:.1f} (under 2.7) is free of lightness'))
+        if chroma < 4:
+            rows.append((path, 'gray', f'mean chroma {chroma:.1f}, under 4'))
+        elif left < 2.7:
+            rows.append(
+                (
+                    path,
+                    'tinted',
+                    f'chroma {chroma:.1f}, of which only {left:.1f} (under 2.7) is free of lightness',
+                )
+            )
         return rows, sha, _difference_hash(thumb)
-    except (PhotoError, OSError) as e: return [(path, 'broken', str(e))], None, None
+    except (PhotoError, OSError) as e:
+        return [(path, 'broken', str(e))], None, None
 
 # %% ../nbs/02_data.ipynb #2e1b34a0
-def check_photos(photos,          # folder, or list of files
-                 tiny: int = 128, # shortest side, in pixels, that is not reported
-                 near: int = 8,   # bits of 128 in which the difference hashes of near duplicates may differ; -1: do not look
-                 progress: bool = True, # show how far it is?
-                ):                # pandas DataFrame: file, kind (broken, tiny, gray, tinted, duplicate, near duplicate), why
+def check_photos(
+    photos,  # folder, or list of files
+    tiny: int = 128,  # shortest side, in pixels, that is not reported
+    near: int = 8,  # bits of 128 in which the difference hashes of near duplicates may differ; -1: do not look
+    progress: bool = True,  # show how far it is?
+):  # pandas DataFrame: file, kind (broken, tiny, gray, tinted, duplicate, near duplicate), why
     "Find the photos that would teach a colorizer the wrong thing."
     import pandas as pd
+
     paths = [Path(p) for p in photos] if isinstance(photos, (list, tuple)) else find_photos(photos)
-    chunks = [paths[i:i + 64] for i in range(0, len(paths), 64)]
+    chunks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
     rows, first, seen, hashes = [], {}, [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looked = [r for chunk in _progress(chunks, 'checking photos (batches of 64)', progress)
-                  for r in pool.map(lambda p: _look(p, tiny), chunk)]
+        looked = [
+            r
+            for chunk in _progress(chunks, 'checking photos (batches of 64)', progress)
+            for r in pool.map(lambda p: _look(p, tiny), chunk)
+        ]
     for path, (found, sha, dhash) in zip(paths, looked):
         rows += found
-        if sha is None: continue
-        if sha in first: rows.append((path, 'duplicate', f'the same bytes as {first[sha].name}')); continue
+        if sha is None:
+            continue
+        if sha in first:
+            rows.append((path, 'duplicate', f'the same bytes as {first[sha].name}'))
+            continue
         first[sha] = path
         if hashes and near >= 0:
-            apart = _bits_apart(np.stack(hashes), dhash); k = apart.argmin()
-            if apart[k] <= near: rows.append((path, 'near duplicate', f'looks like {seen[k].name}: {apart[k]} of 128 bits differ'))
-        seen.append(path); hashes.append(dhash)
+            apart = _bits_apart(np.stack(hashes), dhash)
+            k = apart.argmin()
+            if apart[k] <= near:
+                rows.append(
+                    (path, 'near duplicate', f'looks like {seen[k].name}: {apart[k]} of 128 bits differ')
+                )
+        seen.append(path)
+        hashes.append(dhash)
     return pd.DataFrame(rows, columns=['file', 'kind', 'why'])
 
 # %% ../nbs/02_data.ipynb #aab9f894
-def is_valid(sha: str,        # hexadecimal hash of the file's content
-             pct: float = .1, # share that goes to validation
-            ) -> bool:
+def is_valid(
+    sha: str,  # hexadecimal hash of the file's content
+    pct: float = 0.1,  # share that goes to validation
+) -> bool:
     "Does the photo with this content belong to validation? The same answer for ever, in any folder, under any name."
-    return int(sha[:8], 16) < pct*2**32
+    return int(sha[:8], 16) < pct * 2**32
 
 # %% ../nbs/02_data.ipynb #d352032f
-def cache_dir() -> Path: # made if need be
+def cache_dir() -> Path:  # made if need be
     "Where decoded photos are kept: $COLORIZE_NB_CACHE, or ~/.cache/colorize_nb."
     folder = Path(os.environ.get('COLORIZE_NB_CACHE', '~/.cache/colorize_nb')).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,283 +169,432 @@ def _decode_small(path, side):
     try:
         data = Path(path).read_bytes()
         im = open_photo(data).convert('RGB')
-        scale = min(1, side/min(im.size))  # never enlarge
-        w, h = (max(1, round(s*scale)) for s in im.size)
-        im = im.resize((w, h), Image.Resampling.BICUBIC, reducing_gap=2.)
-        long = 2*min(w, h)
-        left, top = max(0, (w - long)//2), max(0, (h - long)//2)
+        scale = min(1, side / min(im.size))  # never enlarge
+        w, h = (max(1, round(s * scale)) for s in im.size)
+        im = im.resize((w, h), Image.Resampling.BICUBIC, reducing_gap=2.0)
+        long = 2 * min(w, h)
+        left, top = max(0, (w - long) // 2), max(0, (h - long) // 2)
         im = im.crop((left, top, w - left, h - top))
         return np.asarray(im), hashlib.sha1(data).hexdigest(), None
-    except (PhotoError, OSError) as e: return None, None, str(e)
+    except (PhotoError, OSError) as e:
+        return None, None, str(e)
 
 # %% ../nbs/02_data.ipynb #6ff2e7b8
 def _write_shard(photos, side, index):
     "Decode photos into one file of bytes beside `index`, then write the index: rows of (path, sha1, offset, height, width, error)."
     rows, offset = [], 1
     try:
-        with replacing(index.with_suffix('.u8')) as part, ThreadPoolExecutor(os.cpu_count()) as pool, open(part, 'wb') as f:
+        with (
+            replacing(index.with_suffix('.u8')) as part,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            open(part, 'wb') as f,
+        ):
             f.write(b'\0')  # a memory map cannot be empty
             for path, (pixels, sha, error) in zip(photos, pool.map(lambda p: _decode_small(p, side), photos)):
                 h, w = (0, 0) if error else pixels.shape[:2]
                 rows.append([str(path), sha, offset, h, w, error])
-                if not error: offset += f.write(pixels.tobytes())
-        with replacing(index) as part: part.write_text(json.dumps(rows))  # last: a shard counts only when its index is there
+                if not error:
+                    offset += f.write(pixels.tobytes())
+        with replacing(index) as part:
+            part.write_text(json.dumps(rows))  # last: a shard counts only when its index is there
         return rows
     except OSError as e:
-        raise OSError(f'cannot write decoded photos into {index.parent}: {e.strerror or e}. '
-                      'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk') from e
+        raise OSError(
+            f'cannot write decoded photos into {index.parent}: {e.strerror or e}. '
+            'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk'
+        ) from e
+
 
 def _read_shard(index):
     "The rows of a finished shard; None if it is missing or does not fit its index."
-    try: rows, size = json.loads(index.read_text()), index.with_suffix('.u8').stat().st_size
-    except (OSError, ValueError): return None
-    return rows if size == 1 + sum(3*h*w for _, _, _, h, w, _ in rows) else None
+    try:
+        rows, size = json.loads(index.read_text()), index.with_suffix('.u8').stat().st_size
+    except (OSError, ValueError):
+        return None
+    return rows if size == 1 + sum(3 * h * w for _, _, _, h, w, _ in rows) else None
 
 # %% ../nbs/02_data.ipynb #7a2521c1
 class PhotoCache:
     "Photos decoded once, at a small size, into files of raw bytes that every later epoch just maps into memory."
+
     shard_size = 500  # photos a file: what a kill can lose
-    def __init__(self,
-                 photos: list,         # paths
-                 side: int = 144,      # short side in pixels; smaller photos stay as they are
-                 folder: Path = None,  # where to keep them; default `cache_dir()`
-                 progress: bool = True # show a progress bar while decoding?
-                ):
+
+    def __init__(
+        self,
+        photos: list,  # paths
+        side: int = 144,  # short side in pixels; smaller photos stay as they are
+        folder: Path = None,  # where to keep them; default `cache_dir()`
+        progress: bool = True,  # show a progress bar while decoding?
+    ):
         self.side, self.folder = side, Path(folder or cache_dir())
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.items, self.broken, self.files, self._maps = [], [], [], {}  # items: (path, sha1, shard, offset, height, width)
-        chunks = [photos[i:i + self.shard_size] for i in range(0, len(photos), self.shard_size)]
-        for chunk in _progress(chunks, f'decoding photos (batches of {self.shard_size})', progress): self._add(chunk)
+        self.items, self.broken, self.files, self._maps = (
+            [],
+            [],
+            [],
+            {},
+        )  # items: (path, sha1, shard, offset, height, width)
+        chunks = [photos[i : i + self.shard_size] for i in range(0, len(photos), self.shard_size)]
+        for chunk in _progress(chunks, f'decoding photos (batches of {self.shard_size})', progress):
+            self._add(chunk)
 
     def _add(self, photos):
-        stats = [(str(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) if os.path.exists(p) else (str(p), 0, 0) for p in photos]
-        index = self.folder/f'{hashlib.sha1(json.dumps([1, self.side, stats]).encode()).hexdigest()[:16]}.json'
+        stats = [
+            (str(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) if os.path.exists(p) else (str(p), 0, 0)
+            for p in photos
+        ]
+        index = (
+            self.folder / f'{hashlib.sha1(json.dumps([1, self.side, stats]).encode()).hexdigest()[:16]}.json'
+        )
         rows = _read_shard(index)
-        for path, sha, offset, h, w, error in (_write_shard(photos, self.side, index) if rows is None else rows):
-            if error: self.broken.append((Path(path), error))
-            else: self.items.append((Path(path), sha, len(self.files), offset, h, w))
+        for path, sha, offset, h, w, error in (
+            _write_shard(photos, self.side, index) if rows is None else rows
+        ):
+            if error:
+                self.broken.append((Path(path), error))
+            else:
+                self.items.append((Path(path), sha, len(self.files), offset, h, w))
         self.files.append(index.with_suffix('.u8'))
 
-    def __len__(self): return len(self.items)
-    def __getstate__(self): return {**self.__dict__, '_maps': {}}  # a worker process maps the files itself
-    def pixels(self, i: int) -> np.ndarray: # (H, W, 3) bytes, straight from the mapped file
+    def __len__(self):
+        return len(self.items)
+
+    def __getstate__(self):
+        return {**self.__dict__, '_maps': {}}  # a worker process maps the files itself
+
+    def pixels(self, i: int) -> np.ndarray:  # (H, W, 3) bytes, straight from the mapped file
         "Pixels of photo `i` without a copy."
         _, _, shard, offset, h, w = self.items[i]
-        if shard not in self._maps: self._maps[shard] = np.memmap(self.files[shard], mode='c', dtype=np.uint8)
-        return self._maps[shard][offset:offset + 3*h*w].reshape(h, w, 3)
-    def __getitem__(self, i: int) -> PILImage: return PILImage(Image.fromarray(self.pixels(i)))
+        if shard not in self._maps:
+            self._maps[shard] = np.memmap(self.files[shard], mode='c', dtype=np.uint8)
+        return self._maps[shard][offset : offset + 3 * h * w].reshape(h, w, 3)
+
+    def __getitem__(self, i: int) -> PILImage:
+        return PILImage(Image.fromarray(self.pixels(i)))
 
 # %% ../nbs/02_data.ipynb #69632675
-def crop_box(w: int, h: int,   # size of the photo
-             min_scale: float, # smallest share of the area
-            ) -> tuple:        # left, top, width, height
+def crop_box(
+    w: int,
+    h: int,  # size of the photo
+    min_scale: float,  # smallest share of the area
+) -> tuple:  # left, top, width, height
     "A random part of a photo, its sides in a ratio of 3:4 to 4:3; the largest middle part with such a ratio if ten tries fail."
     for _ in range(10):
-        area, ratio = random.uniform(min_scale, 1)*w*h, math.exp(random.uniform(math.log(3/4), math.log(4/3)))
-        cw, ch = round(math.sqrt(area*ratio)), round(math.sqrt(area/ratio))
-        if 0 < cw <= w and 0 < ch <= h: return random.randint(0, w - cw), random.randint(0, h - ch), cw, ch
-    cw, ch = min(w, round(h*4/3)), min(h, round(w*4/3))
-    return (w - cw)//2, (h - ch)//2, cw, ch
+        area, ratio = (
+            random.uniform(min_scale, 1) * w * h,
+            math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3))),
+        )
+        cw, ch = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < cw <= w and 0 < ch <= h:
+            return random.randint(0, w - cw), random.randint(0, h - ch), cw, ch
+    cw, ch = min(w, round(h * 4 / 3)), min(h, round(w * 4 / 3))
+    return (w - cw) // 2, (h - ch) // 2, cw, ch
 
 # %% ../nbs/02_data.ipynb #b2112bb1
 class ReadPhoto(Transform):
     "Photo number to (3, H, W) bytes, straight from the cache."
-    def __init__(self, photos: PhotoCache): self.photos = photos
-    def encodes(self, i: int): return TensorImage(torch.from_numpy(self.photos.pixels(i)).permute(2, 0, 1))
+
+    def __init__(self, photos: PhotoCache):
+        self.photos = photos
+
+    def encodes(self, i: int):
+        return TensorImage(torch.from_numpy(self.photos.pixels(i)).permute(2, 0, 1))
 
 # %% ../nbs/02_data.ipynb #2e4dbdc3
 class CropFlip(RandTransform):
     "For training a random part of the photo, mirrored half of the time; for validation its middle square. Both at `size`."
+
     split_idx, order = None, 1
-    def __init__(self, size: int, min_scale: float = .35): super().__init__(); self.size, self.min_scale = size, min_scale
+
+    def __init__(self, size: int, min_scale: float = 0.35):
+        super().__init__()
+        self.size, self.min_scale = size, min_scale
+
     def before_call(self, x, split_idx):
-        h, w = (x[0] if isinstance(x, tuple) else x).shape[-2:]; s = min(w, h)
-        self.box = ((w - s)//2, (h - s)//2, s, s) if split_idx else crop_box(w, h, self.min_scale)
-        self.flip = not split_idx and random.random() < .5
-    def encodes(self, x: TensorImage): # (3, H, W) bytes -> (3, size, size) bytes
+        h, w = (x[0] if isinstance(x, tuple) else x).shape[-2:]
+        s = min(w, h)
+        self.box = ((w - s) // 2, (h - s) // 2, s, s) if split_idx else crop_box(w, h, self.min_scale)
+        self.flip = not split_idx and random.random() < 0.5
+
+    def encodes(self, x: TensorImage):  # (3, H, W) bytes -> (3, size, size) bytes
         left, top, w, h = self.box
-        x = x.as_subclass(Tensor)[None, :, top:top + h, left:left + w]
-        x = (x.flip(-1) if self.flip else x).contiguous(memory_format=torch.channels_last)  # the order for which torch is fastest
+        x = x.as_subclass(Tensor)[None, :, top : top + h, left : left + w]
+        x = (x.flip(-1) if self.flip else x).contiguous(
+            memory_format=torch.channels_last
+        )  # the order for which torch is fastest
         return TensorImage(F.interpolate(x, size=(self.size, self.size), mode='bilinear', antialias=True)[0])
 
 # %% ../nbs/02_data.ipynb #0ad0f11a
 class OldFilm(RandTransform):
     "Training photos get a fourth plane, the gray that goes in: their own, or what an old film, print or scan would have kept of them."
+
     split_idx, order = 0, 2
-    def __init__(self,
-                 share: float = .5,  # of the photos, old film; the others keep their own lightness
-                ):
+
+    def __init__(
+        self,
+        share: float = 0.5,  # of the photos, old film; the others keep their own lightness
+    ):
         super().__init__()
         self.share = share
-    def encodes(self, x: TensorImage): # (3, H, W) bytes -> (4, H, W) bytes
-        rgb = x.as_subclass(Tensor).float()/255
+
+    def encodes(self, x: TensorImage):  # (3, H, W) bytes -> (4, H, W) bytes
+        rgb = x.as_subclass(Tensor).float() / 255
         gray = self.aged(rgb) if random.random() < self.share else rgb_to_gray(rgb)[0]
-        plane = (gray.clamp(0, 1)*255).round().byte()
+        plane = (gray.clamp(0, 1) * 255).round().byte()
         return TensorImage(torch.cat([x.as_subclass(Tensor), plane[None]]))
+
     def aged(self, rgb):  # (3, H, W), 0..1 -> (H, W)
-        red, green, blue = random.uniform(0, .5), random.uniform(.3, .6), random.uniform(.05, .5)  # orthochromatic film hardly sees red
-        gray = (red*rgb[0] + green*rgb[1] + blue*rgb[2])/(red + green + blue)
-        gray = gray.clamp(min=1e-4)**math.exp(random.uniform(math.log(.6), math.log(1.6)))         # too long or too short in the light
-        middle, contrast = random.uniform(.3, .7), random.uniform(.7, 1.5)
-        gray = middle + (gray - middle)*contrast
-        soft = F.avg_pool2d(F.pad(gray[None], (1,)*4, mode='replicate'), 3, 1)[0]
-        gray = torch.lerp(gray, soft, random.uniform(0, 1))                                        # out of focus
+        red, green, blue = (
+            random.uniform(0, 0.5),
+            random.uniform(0.3, 0.6),
+            random.uniform(0.05, 0.5),
+        )  # orthochromatic film hardly sees red
+        gray = (red * rgb[0] + green * rgb[1] + blue * rgb[2]) / (red + green + blue)
+        gray = gray.clamp(min=1e-4) ** math.exp(
+            random.uniform(math.log(0.6), math.log(1.6))
+        )  # too long or too short in the light
+        middle, contrast = random.uniform(0.3, 0.7), random.uniform(0.7, 1.5)
+        gray = middle + (gray - middle) * contrast
+        soft = F.avg_pool2d(F.pad(gray[None], (1,) * 4, mode='replicate'), 3, 1)[0]
+        gray = torch.lerp(gray, soft, random.uniform(0, 1))  # out of focus
         noise = torch.randn(gray.shape, generator=torch.Generator().manual_seed(random.getrandbits(31)))
-        return gray + noise*random.uniform(0, .03)                                                 # grain
+        return gray + noise * random.uniform(0, 0.03)  # grain
 
 # %% ../nbs/02_data.ipynb #6fe2f82b
 _steps = 2**16
-_linear = srgb_to_linear(torch.arange(256).float()/255)                  # light of every byte
-_pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(torch.float64)  # of every two bytes in a row
-_light = torch.arange(_steps + 2, dtype=torch.float64)/_steps
-_root = ((rgb_to_lab(linear_to_srgb(_light).expand(3, 1, -1))[0, 0] + 16)/116).float()  # Lab's cube root of every step of light
-_rows = (white_from_rgb*_steps).tolist()                                # linear rgb to X, Y, Z, counted in steps
-_zero, _unit = (torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist() for v in ([-16., 0, 0], [100., 500, 200]))
+_linear = srgb_to_linear(torch.arange(256).float() / 255)  # light of every byte
+_pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(
+    torch.float64
+)  # of every two bytes in a row
+_light = torch.arange(_steps + 2, dtype=torch.float64) / _steps
+_root = (
+    (rgb_to_lab(linear_to_srgb(_light).expand(3, 1, -1))[0, 0] + 16) / 116
+).float()  # Lab's cube root of every step of light
+_rows = (white_from_rgb * _steps).tolist()  # linear rgb to X, Y, Z, counted in steps
+_zero, _unit = (
+    torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist()
+    for v in ([-16.0, 0, 0], [100.0, 500, 200])
+)
+
 
 def _light_of(part):
     flat = part.contiguous().reshape(-1)
-    if (flat.numel() | flat.storage_offset()) % 2: return _linear.index_select(0, flat.int()).view(part.shape)
+    if (flat.numel() | flat.storage_offset()) % 2:
+        return _linear.index_select(0, flat.int()).view(part.shape)
     return _pairs.index_select(0, flat.view(torch.uint16).int()).view(torch.float32).view(part.shape)
 
 # %% ../nbs/02_data.ipynb #b2e257a5
-def bytes_to_L_ab(rgb: Tensor,              # (B, 3, H, W) bytes, sRGB, on the CPU
-                 ) -> tuple[Tensor, Tensor]: # (B, 1, H, W) and (B, 2, H, W), normalised for the network
+def bytes_to_L_ab(
+    rgb: Tensor,  # (B, 3, H, W) bytes, sRGB, on the CPU
+) -> tuple[Tensor, Tensor]:  # (B, 1, H, W) and (B, 2, H, W), normalised for the network
     "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, in a fraction of the time."
     b, _, h, w = rgb.shape
-    flat, L, ab, piece = rgb.contiguous().flatten(2), torch.empty(b, 1, h*w), torch.empty(b, 2, h*w), 2**15
-    for i, j in [(i, j) for i in range(0, b, max(1, piece//(h*w))) for j in range(0, h*w, piece)]:
-        at = slice(i, i + max(1, piece//(h*w))), slice(None), slice(j, j + piece)  # some small photos, or a part of a large one
+    flat, L, ab, piece = (
+        rgb.contiguous().flatten(2),
+        torch.empty(b, 1, h * w),
+        torch.empty(b, 2, h * w),
+        2**15,
+    )
+    for i, j in [(i, j) for i in range(0, b, max(1, piece // (h * w))) for j in range(0, h * w, piece)]:
+        at = (
+            slice(i, i + max(1, piece // (h * w))),
+            slice(None),
+            slice(j, j + piece),
+        )  # some small photos, or a part of a large one
         red, green, blue = (_light_of(c) for c in flat[at].unbind(1))
-        steps = ((red*m[0]).add_(green, alpha=m[1]).add_(blue, alpha=m[2]).add_(0.5).int() for m in _rows)
+        steps = ((red * m[0]).add_(green, alpha=m[1]).add_(blue, alpha=m[2]).add_(0.5).int() for m in _rows)
         x, y, z = (_root.index_select(0, s.view(-1)).view(red.shape) for s in steps)
         torch.mul(y, _unit[0] - _zero[0], out=L[at][:, 0]).add_(_zero[0])  # 116 y - 16, normalised
-        torch.sub(x, y, out=ab[at][:, 0]).mul_(_unit[1])                   # 500 (x - y), normalised
-        torch.sub(y, z, out=ab[at][:, 1]).mul_(_unit[2])                   # 200 (y - z), normalised
+        torch.sub(x, y, out=ab[at][:, 0]).mul_(_unit[1])  # 500 (x - y), normalised
+        torch.sub(y, z, out=ab[at][:, 1]).mul_(_unit[2])  # 200 (y - z), normalised
     return L.view(b, 1, h, w), ab.view(b, 2, h, w)
 
 # %% ../nbs/02_data.ipynb #5e1c4c50
 class TensorL(TensorImage):
     "What the network sees: (1, H, W), L/50 - 1."
-    def show(self, ctx=None, **kwargs): return TensorAB(self.new_zeros(*self.shape[:-3], 2, *self.shape[-2:])).show_on(self, ctx=ctx, **kwargs)
+
+    def show(self, ctx=None, **kwargs):
+        return TensorAB(self.new_zeros(*self.shape[:-3], 2, *self.shape[-2:])).show_on(
+            self, ctx=ctx, **kwargs
+        )
+
 
 class TensorAB(TensorImage):
     "What the network answers: (2, H, W), ab/110."
+
     def show_on(self, L, ctx=None, **kwargs):
         "Draw these colours on the lightness `L`."
-        rgb = lab_to_rgb(join_lab(L.as_subclass(Tensor).cpu().float(), self.as_subclass(Tensor).cpu().float()))
+        rgb = lab_to_rgb(
+            join_lab(L.as_subclass(Tensor).cpu().float(), self.as_subclass(Tensor).cpu().float())
+        )
         return TensorImage(rgb).show(ctx=ctx, **kwargs)
 
 # %% ../nbs/02_data.ipynb #5651117b
 class SplitLab(ItemTransform):
     "Batch of RGB photos (bytes, or floats in 0..1) to (L, ab), on whatever device the batch is."
+
     order, _retain = 20, False
+
     def encodes(self, b):
         rgb = b[0].as_subclass(Tensor)
         rgb, gray = rgb[:, :3], rgb[:, 3:]
-        if rgb.dtype == torch.uint8 and rgb.device.type == 'cpu': L, ab = bytes_to_L_ab(rgb)
-        else: L, ab = split_lab(rgb_to_lab(rgb.float()/255 if rgb.dtype == torch.uint8 else rgb))
-        if gray.shape[1]: L = rgb_to_L(gray.float()/255)  # of an `OldFilm`
+        if rgb.dtype == torch.uint8 and rgb.device.type == 'cpu':
+            L, ab = bytes_to_L_ab(rgb)
+        else:
+            L, ab = split_lab(rgb_to_lab(rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb))
+        if gray.shape[1]:
+            L = rgb_to_L(gray.float() / 255)  # of an `OldFilm`
         return TensorL(L), TensorAB(ab)
 
 # %% ../nbs/02_data.ipynb #83e8283d
 def _grid(photos, titles, ctxs, figsize):
     "Groups of pictures (what is drawn, one title for each in a group) on a grid of six columns."
     import matplotlib.pyplot as plt
+
     if ctxs is None:
-        k = len(titles); ncols = k*min(len(photos), 6//k); nrows = -(-len(photos)*k//ncols)
-        fig, axs = plt.subplots(nrows, ncols, figsize=figsize or (1.9*ncols, 2.1*nrows), layout='constrained', squeeze=False)
+        k = len(titles)
+        ncols = k * min(len(photos), 6 // k)
+        nrows = -(-len(photos) * k // ncols)
+        fig, axs = plt.subplots(
+            nrows, ncols, figsize=figsize or (1.9 * ncols, 2.1 * nrows), layout='constrained', squeeze=False
+        )
         ctxs = list(axs.flat)
-        for ax in ctxs: ax.axis('off')
-    for ctx, (draw, title) in zip(ctxs, [each for group in photos for each in zip(group, titles)]): draw(ctx=ctx, title=title)
+        for ax in ctxs:
+            ax.axis('off')
+    for ctx, (draw, title) in zip(ctxs, [each for group in photos for each in zip(group, titles)]):
+        draw(ctx=ctx, title=title)
     return ctxs
 
 # %% ../nbs/02_data.ipynb #90b8565a
 @dispatch
-def show_batch(x: TensorL, y: TensorAB, samples, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs):
+def show_batch(
+    x: TensorL, y: TensorAB, samples, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs
+):
     "Two pictures a photo: what goes in (L), what should come out."
     groups = [(partial(L.show, **kwargs), partial(ab.show_on, L, **kwargs)) for L, ab, *_ in samples[:max_n]]
     return _grid(groups, ['L in', 'ab to predict'], ctxs, figsize)
 
+
 @dispatch
-def show_results(x: TensorL, y: TensorAB, samples, outs, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs):
+def show_results(
+    x: TensorL, y: TensorAB, samples, outs, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs
+):
     "Three pictures a photo: L, the prediction, the truth."
-    groups = [(partial(L.show, **kwargs), partial(TensorAB(out[0]).show_on, L, **kwargs), partial(ab.show_on, L, **kwargs))
-              for (L, ab, *_), out in zip(samples[:max_n], outs)]
+    groups = [
+        (
+            partial(L.show, **kwargs),
+            partial(TensorAB(out[0]).show_on, L, **kwargs),
+            partial(ab.show_on, L, **kwargs),
+        )
+        for (L, ab, *_), out in zip(samples[:max_n], outs)
+    ]
     return _grid(groups, ['L in', 'predicted', 'real'], ctxs, figsize)
 
 # %% ../nbs/02_data.ipynb #3b04c0a9
 class SeededDL(TfmdDL):
     "A loader whose order and augmentation depend only on (seed, epoch, photo), so that a killed training can go on exactly."
+
     seed, epoch, start_batch = 0, 0, 0
+
     def get_idxs(self):
-        if not self.shuffle: return super().get_idxs()
+        if not self.shuffle:
+            return super().get_idxs()
         idxs = list(range(self.n))
         random.Random(f'{self.seed} {self.epoch}').shuffle(idxs)
-        if self.drop_last: idxs = idxs[:len(idxs)//self.bs*self.bs]  # no work for photos that would be dropped
-        return idxs[self.start_batch*self.bs:]
-    def seed_for(self, s): return f'{self.seed} {self.epoch} {s}'  # of one photo's crop and flip
+        if self.drop_last:
+            idxs = idxs[: len(idxs) // self.bs * self.bs]  # no work for photos that would be dropped
+        return idxs[self.start_batch * self.bs :]
+
+    def seed_for(self, s):
+        return f'{self.seed} {self.epoch} {s}'  # of one photo's crop and flip
+
     def do_item(self, s):
-        if not self.shuffle: return super().do_item(s)
+        if not self.shuffle:
+            return super().do_item(s)
         state = random.getstate()
         random.seed(self.seed_for(s))
-        try: return super().do_item(s)
-        finally: random.setstate(state)
+        try:
+            return super().do_item(s)
+        finally:
+            random.setstate(state)
+
     def after_iter(self):
         super().after_iter()
         self.epoch, self.start_batch = self.epoch + 1, 0  # whoever wants another epoch sets it
 
 # %% ../nbs/02_data.ipynb #532b858d
-def photo_block(photos: PhotoCache,     # decoded photos
-                size: int = 128,        # pixels of the square that the network sees
-                min_scale: float = .35, # smallest share of a photo's area that a random crop keeps
-                valid_pct: float = .1,  # share of photos kept for validation
-                old_film: float = 0.,   # share of training photos whose L is that of an `OldFilm`
-               ) -> DataBlock:          # items are photo numbers 0..len(photos)-1
+def photo_block(
+    photos: PhotoCache,  # decoded photos
+    size: int = 128,  # pixels of the square that the network sees
+    min_scale: float = 0.35,  # smallest share of a photo's area that a random crop keeps
+    valid_pct: float = 0.1,  # share of photos kept for validation
+    old_film: float = 0.0,  # share of training photos whose L is that of an `OldFilm`
+) -> DataBlock:  # items are photo numbers 0..len(photos)-1
     "The fastai DataBlock of this project: random resized crop and flip for training, centre crop for validation, Lab on the batch."
     block = TransformBlock(type_tfms=ReadPhoto(photos), batch_tfms=[SplitLab])
     block.item_tfms = []  # no ToTensor: photos are tensors already
-    return DataBlock(blocks=block,
-                     splitter=lambda idxs: ([i for i in idxs if not is_valid(photos.items[i][1], valid_pct)],
-                                            [i for i in idxs if is_valid(photos.items[i][1], valid_pct)]),
-                     item_tfms=[CropFlip(size, min_scale), *([OldFilm(old_film)] if old_film else [])])
+    return DataBlock(
+        blocks=block,
+        splitter=lambda idxs: (
+            [i for i in idxs if not is_valid(photos.items[i][1], valid_pct)],
+            [i for i in idxs if is_valid(photos.items[i][1], valid_pct)],
+        ),
+        item_tfms=[CropFlip(size, min_scale), *([OldFilm(old_film)] if old_film else [])],
+    )
 
 # %% ../nbs/02_data.ipynb #12f3338f
-def photo_dls(photos,                 # folder, list of paths, or a `PhotoCache`
-              size: int = 128,        # pixels of the square that the network sees
-              bs: int = 32,           # photos a batch; fewer if there are fewer to train on
-              seed: int = 0,          # of order, crops and flips
-              num_workers: int = 0,   # processes that crop; 0 is best on 2 cores
-              device=None,            # where batches go
-              side: int = None,       # short side of the decoded cache; default 9/8 of `size`
-              **kwargs,               # to `photo_block`: min_scale, valid_pct, old_film
-             ) -> DataLoaders:
+def photo_dls(
+    photos,  # folder, list of paths, or a `PhotoCache`
+    size: int = 128,  # pixels of the square that the network sees
+    bs: int = 32,  # photos a batch; fewer if there are fewer to train on
+    seed: int = 0,  # of order, crops and flips
+    num_workers: int = 0,  # processes that crop; 0 is best on 2 cores
+    device=None,  # where batches go
+    side: int = None,  # short side of the decoded cache; default 9/8 of `size`
+    **kwargs,  # to `photo_block`: min_scale, valid_pct, old_film
+) -> DataLoaders:
     "Loaders of (L, ab) batches from any photos, training shuffled and augmented, validation neither."
     if not isinstance(photos, PhotoCache):
         paths = photos if isinstance(photos, list) else find_photos(photos)
-        photos = PhotoCache(paths, side or size*9//8)
-    if len(photos) < 2: raise ValueError(f'{len(photos)} readable photos found ({len(photos.broken)} broken); training needs at least 2: check the folder')
+        photos = PhotoCache(paths, side or size * 9 // 8)
+    if len(photos) < 2:
+        raise ValueError(
+            f'{len(photos)} readable photos found ({len(photos.broken)} broken); training needs at least 2: check the folder'
+        )
     block, idxs = photo_block(photos, size=size, **kwargs), list(range(len(photos)))
     train, valid = block.splitter(idxs)
     if not train or not valid:
-        raise ValueError(f'the split by content puts {len(train)} photos into training and {len(valid)} into validation: give more photos or another valid_pct')
-    dls = block.dataloaders(idxs, bs=min(bs, len(train)), num_workers=num_workers, device=device, dl_type=SeededDL)
+        raise ValueError(
+            f'the split by content puts {len(train)} photos into training and {len(valid)} into validation: give more photos or another valid_pct'
+        )
+    dls = block.dataloaders(
+        idxs, bs=min(bs, len(train)), num_workers=num_workers, device=device, dl_type=SeededDL
+    )
     dls.train.seed, dls.photos = seed, photos
     return dls
 
 # %% ../nbs/02_data.ipynb #9ab89676
-def coco_photos(url: str = URLs.COCO_SAMPLE, # archive of the photos (3.2 GB)
-                base: Path = None,           # folder for archive and photos; default fastai's, ~/.fastai
-                n: int = 10_000,             # photos drawn
-                n_train: int = 8_000,        # of these, for training
-                seed: int = 123,             # of the draw
-               ) -> tuple[list, list]:       # paths to train on, paths to validate
+def coco_photos(
+    url: str = URLs.COCO_SAMPLE,  # archive of the photos (3.2 GB)
+    base: Path = None,  # folder for archive and photos; default fastai's, ~/.fastai
+    n: int = 10_000,  # photos drawn
+    n_train: int = 8_000,  # of these, for training
+    seed: int = 123,  # of the draw
+) -> tuple[list, list]:  # paths to train on, paths to validate
     "fastai's COCO_SAMPLE with the seeded split of the tutorial 'Image Colorization with U-Net and GAN', drawn from the sorted list."
-    try: folder = untar_data(url, base=base)
+    try:
+        folder = untar_data(url, base=base)
     except OSError as e:
-        raise OSError(f'cannot get {url}: {e}. Check the network and the free disk space, or train on a folder of your own: photo_dls(folder)') from e
+        raise OSError(
+            f'cannot get {url}: {e}. Check the network and the free disk space, or train on a folder of your own: photo_dls(folder)'
+        ) from e
     paths = np.array(sorted(str(p) for p in Path(folder).rglob('*.jpg')))
     if len(paths) < n:
-        raise ValueError(f'{Path(folder).name} holds {len(paths)} photos, fewer than the {n} asked for: delete it and load it again, or ask for fewer')
-    rng = np.random.RandomState(seed)  # the numbers that np.random.seed(seed) would give, without changing them for others
+        raise ValueError(
+            f'{Path(folder).name} holds {len(paths)} photos, fewer than the {n} asked for: delete it and load it again, or ask for fewer'
+        )
+    rng = np.random.RandomState(
+        seed
+    )  # the numbers that np.random.seed(seed) would give, without changing them for others
     drawn, order = rng.choice(paths, n, replace=False), rng.permutation(n)
     return [Path(p) for p in drawn[order[:n_train]]], [Path(p) for p in drawn[order[n_train:]]]

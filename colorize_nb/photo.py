@@ -17,74 +17,130 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 # %% ../nbs/00_photo.ipynb #5ff3592e
-photo_suffixes = {'.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp', '.gif', '.jp2', '.avif', '.ppm', '.pgm'}
+photo_suffixes = {
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.webp',
+    '.tif',
+    '.tiff',
+    '.bmp',
+    '.gif',
+    '.jp2',
+    '.avif',
+    '.ppm',
+    '.pgm',
+}
+
 
 def package_dir() -> Path:
     "Where the library lies: in a checkout or among the installed packages, also when a notebook asks."
     return Path(find_spec('colorize_nb').origin).parent
 
-def photos_dir() -> Path: # folder with `color/`, `gray/` and `ATTRIBUTION.csv`
+
+def photos_dir() -> Path:  # folder with `color/`, `gray/` and `ATTRIBUTION.csv`
     "The openly licensed photos that come with the project, in a checkout or inside the installed package."
     package = package_dir()
-    for folder in (package.parent/'data'/'photos', package/'photos'):
-        if (folder/'ATTRIBUTION.csv').exists(): return folder
-    raise FileNotFoundError(f'no photos in {package.parent/"data"/"photos"} nor in {package/"photos"}: install colorize_nb again')
+    for folder in (package.parent / 'data' / 'photos', package / 'photos'):
+        if (folder / 'ATTRIBUTION.csv').exists():
+            return folder
+    raise FileNotFoundError(
+        f'no photos in {package.parent / "data" / "photos"} nor in {package / "photos"}: install colorize_nb again'
+    )
 
-def results_dir() -> Path: # not in an installed package
+
+def results_dir() -> Path:  # not in an installed package
     "Stored measurements of a checkout, each with the command that made it beside the numbers."
-    return package_dir().parent/'data'/'results'
+    return package_dir().parent / 'data' / 'results'
 
-def find_photos(places: 'str | Path | list', # a photo, a folder (searched with its subfolders), or a list of both
-               ) -> list[Path]:              # sorted inside each folder; hidden files left out
+
+def find_photos(
+    places: 'str | Path | list',  # a photo, a folder (searched with its subfolders), or a list of both
+) -> list[Path]:  # sorted inside each folder; hidden files left out
     "All photo files in the given places."
-    if isinstance(places, (str, Path)): places = [places]
+    if isinstance(places, (str, Path)):
+        places = [places]
     found = []
     for place in map(Path, places):
-        if not place.is_dir(): found.append(place); continue
+        if not place.is_dir():
+            found.append(place)
+            continue
         for folder, folders, files in os.walk(place):
             folders[:] = sorted(f for f in folders if not f.startswith('.'))
-            found += [Path(folder)/f for f in sorted(files) if not f.startswith('.') and Path(f).suffix.lower() in photo_suffixes]
+            found += [
+                Path(folder) / f
+                for f in sorted(files)
+                if not f.startswith('.') and Path(f).suffix.lower() in photo_suffixes
+            ]
     return list(dict.fromkeys(found))
 
 # %% ../nbs/00_photo.ipynb #3cc3a0de
-_turns = dict(zip(range(2, 9), (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
-                                Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)))
+_turns = dict(
+    zip(
+        range(2, 9),
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+    )
+)
+
 
 def _upright(im):
     "A copy turned as its EXIF orientation says; damaged EXIF data are left out."
-    try: return ImageOps.exif_transpose(im)
-    except Exception: im.load()  # what Pillow raises depends on the damage; but a damaged picture must raise
-    try: turn = _turns.get(im.getexif().get(0x0112))
-    except Exception: turn = None
+    try:
+        return ImageOps.exif_transpose(im)
+    except Exception:
+        im.load()  # what Pillow raises depends on the damage; but a damaged picture must raise
+    try:
+        turn = _turns.get(im.getexif().get(0x0112))
+    except Exception:
+        turn = None
     im = im.copy() if turn is None else im.transpose(turn)
-    for key in ('exif', 'xmp'): im.info.pop(key, None)
+    for key in ('exif', 'xmp'):
+        im.info.pop(key, None)
     return im
 
 # %% ../nbs/00_photo.ipynb #c5fc93b7
 def _white(a):
     "The number that means white in an array of this type and content."
-    if a.dtype == bool: return 1
-    if a.dtype.kind in 'iu' and a.dtype.itemsize < 4: return np.iinfo(a.dtype).max
+    if a.dtype == bool:
+        return 1
+    if a.dtype.kind in 'iu' and a.dtype.itemsize < 4:
+        return np.iinfo(a.dtype).max
     usual = (65535, np.iinfo(a.dtype).max) if a.dtype.kind in 'iu' else (1, 255, 65535)
     top = a.max(where=np.isfinite(a), initial=0)
-    return next((w for w in usual if top <= 16*w), top)  # 16: room for what sharpening or HDR leaves above white
+    return next(
+        (w for w in usual if top <= 16 * w), top
+    )  # 16: room for what sharpening or HDR leaves above white
+
 
 def _to_8bit(a):
     "An array of any depth, (H, W) or (H, W, 3 or 4), as an image of bytes; black stays 0, white becomes 255."
-    a = np.nan_to_num(np.asarray(a, np.float32)*np.float32(255/_white(a)), nan=0, posinf=255)
+    a = np.nan_to_num(np.asarray(a, np.float32) * np.float32(255 / _white(a)), nan=0, posinf=255)
     return Image.fromarray((a.clip(0, 255) + 0.5).astype(np.uint8))
 
 # %% ../nbs/00_photo.ipynb #984e4f0a
 max_pixels = 200_000_000  # more is refused, not swapped to death: 200 megapixels take 600 MB as bytes
 
+
 class PhotoError(ValueError):
     "A file that is not a photo we can open; the message says what it is and what to do."
 
+
 def _check_size(w, h, count=1):
     "Refuse a photo by the size its header promises, before any memory is taken."
-    if w*h*count <= max_pixels: return
+    if w * h * count <= max_pixels:
+        return
     deep = ' of more than 4 bytes' if count > 1 else ''
-    raise PhotoError(f'{w:,} x {h:,} pixels{deep} is over the limit of {max_pixels:,} pixels: make the photo smaller first')
+    raise PhotoError(
+        f'{w:,} x {h:,} pixels{deep} is over the limit of {max_pixels:,} pixels: make the photo smaller first'
+    )
 
 # %% ../nbs/00_photo.ipynb #c8400943
 def _misread(im):
@@ -98,25 +154,35 @@ def _misread(im):
 def _read_deep_tiff(file):
     "The first page of a TIFF that Pillow cannot read, as an image of bytes with profile and orientation."
     import tifffile
+
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
         page = tif.pages[0]
-        _check_size(page.imagewidth, page.imagelength, max(1, page.nbytes/(4*page.imagewidth*page.imagelength)))
+        _check_size(
+            page.imagewidth, page.imagelength, max(1, page.nbytes / (4 * page.imagewidth * page.imagelength))
+        )
         if page.photometric not in (0, 1, 2) or page.samplesperpixel not in (1, 3, 4):
-            raise PhotoError(f'a TIFF of {page.samplesperpixel} x {page.bitspersample} bits and kind {page.photometric} is not supported: '
-                             'save it as 8-bit TIFF or PNG')
+            raise PhotoError(
+                f'a TIFF of {page.samplesperpixel} x {page.bitspersample} bits and kind {page.photometric} is not supported: '
+                'save it as 8-bit TIFF or PNG'
+            )
         a = page.asarray()
         im = _to_8bit(np.moveaxis(a, 0, -1) if page.axes == 'SYX' else a)
-        if page.photometric == 0: im = ImageOps.invert(im)  # 0 is white
+        if page.photometric == 0:
+            im = ImageOps.invert(im)  # 0 is white
         exif, turn = Image.Exif(), page.tags.get(274)
-        if turn: exif[0x0112] = int(turn.value); im.info['exif'] = exif.tobytes()
-        if page.iccprofile: im.info['icc_profile'] = page.iccprofile
+        if turn:
+            exif[0x0112] = int(turn.value)
+            im.info['exif'] = exif.tobytes()
+        if page.iccprofile:
+            im.info['icc_profile'] = page.iccprofile
         return im
 
 # %% ../nbs/00_photo.ipynb #82402472
 def _alpha(im):
     "The transparency of an image, mode L; None if it has none."
-    if im.mode in ('La', 'RGBa'): im = im.convert(im.mode.upper())
+    if im.mode in ('La', 'RGBa'):
+        im = im.convert(im.mode.upper())
     if im.mode in ('LA', 'PA', 'RGBA') or im.mode in ('1', 'L', 'P', 'RGB') and 'transparency' in im.info:
         return im.convert('RGBA').getchannel('A')
 
@@ -125,26 +191,54 @@ def _to_srgb(im):
     "Pixels of any mode and ICC profile to sRGB: mode L if the file is gray, else RGB."
     deep, profile = im.mode in ('I', 'F') or im.mode.startswith('I;16'), im.info.get('icc_profile')
     gray = deep or im.mode in ('1', 'L', 'LA', 'La')
-    if deep: im = _to_8bit(np.asarray(im))
-    elif im.mode in ('La', 'RGBa'): im = im.convert(im.mode.upper())
+    if deep:
+        im = _to_8bit(np.asarray(im))
+    elif im.mode in ('La', 'RGBa'):
+        im = im.convert(im.mode.upper())
     im = im.convert('L' if gray else 'CMYK' if im.mode == 'CMYK' and profile else 'RGB')
     if profile:
-        try: im = ImageCms.profileToProfile(im, ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                                            ImageCms.createProfile('sRGB'), outputMode='RGB')
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError): pass
+        try:
+            im = ImageCms.profileToProfile(
+                im,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile('sRGB'),
+                outputMode='RGB',
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            pass
     return im.convert('L' if gray else 'RGB')
 
 # %% ../nbs/00_photo.ipynb #ff25caff
-_formats = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'JPEG2000', 'AVIF', 'PPM')  # no EPS: opening one runs a program
+_formats = (
+    'JPEG',
+    'PNG',
+    'WEBP',
+    'TIFF',
+    'BMP',
+    'GIF',
+    'JPEG2000',
+    'AVIF',
+    'PPM',
+)  # no EPS: opening one runs a program
+
 
 def _what_is(head):
     "A guess from the first bytes of a file that is no photo, for the error message."
-    if head[4:8] == b'ftyp' and head[8:12] in (b'heic', b'heix', b'mif1', b'hevc'): return 'a HEIC photo of a phone: save it as JPEG first'
-    kinds = {b'%PDF': 'a PDF document: export its pictures first', b'%!PS': 'a PostScript drawing: export it as PNG first',
-             b'PK\3\4': 'a zip archive: unpack it first', b'<': 'a web page or a drawing: download the photo itself',
-             b'\xff\xd8\xff': 'a damaged JPEG: copy or download it again', b'\x89PNG': 'a damaged PNG: copy or download it again',
-             b'RIFF': 'a damaged WebP or a film: copy or download it again'}
-    return next((kind for start, kind in kinds.items() if head.lstrip().startswith(start)), 'its content is of no image format we know')
+    if head[4:8] == b'ftyp' and head[8:12] in (b'heic', b'heix', b'mif1', b'hevc'):
+        return 'a HEIC photo of a phone: save it as JPEG first'
+    kinds = {
+        b'%PDF': 'a PDF document: export its pictures first',
+        b'%!PS': 'a PostScript drawing: export it as PNG first',
+        b'PK\3\4': 'a zip archive: unpack it first',
+        b'<': 'a web page or a drawing: download the photo itself',
+        b'\xff\xd8\xff': 'a damaged JPEG: copy or download it again',
+        b'\x89PNG': 'a damaged PNG: copy or download it again',
+        b'RIFF': 'a damaged WebP or a film: copy or download it again',
+    }
+    return next(
+        (kind for start, kind in kinds.items() if head.lstrip().startswith(start)),
+        'its content is of no image format we know',
+    )
 
 # %% ../nbs/00_photo.ipynb #30fbb915
 def _identify(file):
@@ -154,21 +248,29 @@ def _identify(file):
     for name in _formats:
         reader, fits = Image.OPEN.get(name, (None, lambda head: False))
         try:
-            if fits(head) and not isinstance(fits(head), str):  # text: this Pillow was built without the format
+            if fits(head) and not isinstance(
+                fits(head), str
+            ):  # text: this Pillow was built without the format
                 file.seek(0)
                 return reader(file, '')
-        except (SyntaxError, IndexError, TypeError, struct.error): pass  # what Image.open also takes for "not mine"
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            pass  # what Image.open also takes for "not mine"
 
 # %% ../nbs/00_photo.ipynb #54c2a941
 def _decode(file):
     "An image, its pixels read, from an open file."
-    if not file.read(1): raise PhotoError('the file is empty: copy or download it again')
-    file.seek(0); im = _identify(file)
+    if not file.read(1):
+        raise PhotoError('the file is empty: copy or download it again')
+    file.seek(0)
+    im = _identify(file)
     if im is None:
-        file.seek(0); head = file.read(64)
+        file.seek(0)
+        head = file.read(64)
         tiff = head[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
-        if not tiff: raise PhotoError(f'not a photo: {_what_is(head)}')
-    if im is None or _misread(im): return _read_deep_tiff(file)
+        if not tiff:
+            raise PhotoError(f'not a photo: {_what_is(head)}')
+    if im is None or _misread(im):
+        return _read_deep_tiff(file)
     _check_size(*im.size)
     im.load()
     return im
@@ -176,52 +278,79 @@ def _decode(file):
 # %% ../nbs/00_photo.ipynb #f3090c55
 def _load(source):
     "An image from a path, bytes or an image."
-    if isinstance(source, Image.Image): _check_size(*source.size); return source
-    if isinstance(source, bytes): return _decode(io.BytesIO(source))
+    if isinstance(source, Image.Image):
+        _check_size(*source.size)
+        return source
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source))
     path = Path(source)
-    if path.is_dir(): raise PhotoError('a folder, not a photo: find_photos lists the photos in it')
-    if not path.exists(): raise PhotoError('no such file: check the name')
-    if not path.is_file(): raise PhotoError('not a file but a device or a pipe: copy the photo into a file first')
-    with open(path, 'rb') as file: return _decode(file)
+    if path.is_dir():
+        raise PhotoError('a folder, not a photo: find_photos lists the photos in it')
+    if not path.exists():
+        raise PhotoError('no such file: check the name')
+    if not path.is_file():
+        raise PhotoError('not a file but a device or a pipe: copy the photo into a file first')
+    with open(path, 'rb') as file:
+        return _decode(file)
 
 # %% ../nbs/00_photo.ipynb #b479fff6
-def open_photo(source: 'str | Path | bytes | Image.Image', # a file, its bytes, or a PIL image
-               alpha: bool = False, # keep transparency? False puts the photo on white
-              ) -> Image.Image:     # upright, sRGB; mode RGB, or L for a gray photo (RGBA, LA with alpha)
+def open_photo(
+    source: 'str | Path | bytes | Image.Image',  # a file, its bytes, or a PIL image
+    alpha: bool = False,  # keep transparency? False puts the photo on white
+) -> Image.Image:  # upright, sRGB; mode RGB, or L for a gray photo (RGBA, LA with alpha)
     "Open a photo as upright sRGB pixels: any mode, depth, ICC profile and EXIF orientation."
     if not isinstance(source, (str, Path, bytes, Image.Image)):
-        raise TypeError(f'open_photo: got {type(source).__name__}, expected a path, bytes or a PIL image; for an array: Image.fromarray(x)')
+        raise TypeError(
+            f'open_photo: got {type(source).__name__}, expected a path, bytes or a PIL image; for an array: Image.fromarray(x)'
+        )
     try:
         im = _upright(_load(source))
         out, a = _to_srgb(im), _alpha(im)
-        if a is not None and alpha: out.putalpha(a)
-        elif a is not None: out = Image.composite(out, Image.new(out.mode, out.size, 'white'), a)
+        if a is not None and alpha:
+            out.putalpha(a)
+        elif a is not None:
+            out = Image.composite(out, Image.new(out.mode, out.size, 'white'), a)
         out.info = {k: v for k, v in im.info.items() if k in ('exif', 'dpi', 'xmp')}
         return out
-    except PhotoError: raise
-    except MemoryError: raise PhotoError('too large for the memory of this computer: make the photo smaller first') from None
+    except PhotoError:
+        raise
+    except MemoryError:
+        raise PhotoError('too large for the memory of this computer: make the photo smaller first') from None
     except Exception as e:  # decoders raise a dozen kinds of error on damaged files
-        cut = any(s in str(e).lower() for s in ('truncated', 'incomplete', 'create decoder', 'broken data stream', 'failed to read'))
-        what = 'the file is cut off or damaged: copy or download it again' if cut else 'cannot be read as a photo'
+        cut = any(
+            s in str(e).lower()
+            for s in ('truncated', 'incomplete', 'create decoder', 'broken data stream', 'failed to read')
+        )
+        what = (
+            'the file is cut off or damaged: copy or download it again'
+            if cut
+            else 'cannot be read as a photo'
+        )
         raise PhotoError(f'{what} ({str(e) or type(e).__name__})') from e
 
 # %% ../nbs/00_photo.ipynb #538b714d
 @contextmanager
-def replacing(file: Path, # what is to be written
-             ):           # gives the temporary path to write to
+def replacing(
+    file: Path,  # what is to be written
+):  # gives the temporary path to write to
     "Write a file whole or not at all: what was there before stays until all went well."
     file = Path(file)
-    if not file.parent.is_dir(): raise FileNotFoundError(f'no folder {file.parent} to write {file.name} into: make it first')
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f'no folder {file.parent} to write {file.name} into: make it first')
     part = file.with_name(f'.{file.name}.{os.getpid()}.{threading.get_ident()}.part')
     try:
         yield part
         part.replace(file)
-    finally: part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
 
-def write_csv(file: Path, # its first line names the columns
-              rows: list, # dicts with the same keys; numbers keep 6 digits
-             ):
+
+def write_csv(
+    file: Path,  # its first line names the columns
+    rows: list,  # dicts with the same keys; numbers keep 6 digits
+):
     "Write a table whole or not at all."
     with replacing(file) as part, open(part, 'w', newline='') as f:
-        w = csv.DictWriter(f, rows[0].keys(), lineterminator='\n'); w.writeheader()
+        w = csv.DictWriter(f, rows[0].keys(), lineterminator='\n')
+        w.writeheader()
         w.writerows({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in row.items()} for row in rows)

@@ -16,7 +16,15 @@ import torch
 from torch import nn, Tensor
 from torchvision.utils import make_grid
 from PIL import Image, ImageOps
-from fastai.vision.all import Callback, CancelEpochException, CancelFitException, DataLoaders, Learner, default_device, set_seed
+from fastai.vision.all import (
+    Callback,
+    CancelEpochException,
+    CancelFitException,
+    DataLoaders,
+    Learner,
+    default_device,
+    set_seed,
+)
 from fastcore.script import call_parse
 from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_image, to_tensor
 from .data import photo_dls
@@ -30,258 +38,467 @@ from .unet import create_generator
 # %% ../nbs/08_runs.ipynb #9fe95dae
 class Resume(Callback):
     "Checkpoint every few minutes and at each epoch's end; on start, go on where the last checkpoint was, exactly."
+
     order = 70  # after Recorder and the scheduler, like fastai's SkipToEpoch
-    def __init__(self, folder, every=120): self.folder, self.every = Path(folder), every
+
+    def __init__(self, folder, every=120):
+        self.folder, self.every = Path(folder), every
+
     @property
-    def file(self): return self.folder/'checkpoint.pt'
-    def stateful(self): return {cb.name: cb for cb in self.learn.cbs if hasattr(type(cb), 'load_state_dict')}
+    def file(self):
+        return self.folder / 'checkpoint.pt'
+
+    def stateful(self):
+        return {cb.name: cb for cb in self.learn.cbs if hasattr(type(cb), 'load_state_dict')}
+
     def before_fit(self):
         self.start_epoch, self.start_batch, self.saved = 0, 0, time.time()
-        if not self.file.exists(): return
+        if not self.file.exists():
+            return
         state = torch.load(self.file, map_location=self.dls.device, weights_only=True)
         self.same_precision(state.get('precision', 'bf16'))  # older checkpoints knew nothing else
         self.model.load_state_dict(state['model'])
         self.opt.opt.load_state_dict(state['opt'])
-        for name, cb in self.stateful().items(): cb.load_state_dict(state['callbacks'][name])
+        for name, cb in self.stateful().items():
+            cb.load_state_dict(state['callbacks'][name])
         self.start_epoch, self.start_batch = state['epoch'], state['batch']
         print(f'resumed at epoch {self.start_epoch + 1}, batch {self.start_batch}', flush=True)
+
     def same_precision(self, began):
         cast = self.learn.autocast
-        if began == cast.precision: return
+        if began == cast.precision:
+            return
         if cast.wanted != 'auto':
-            raise ValueError(f'the run in {self.folder} began in {began} and would go on in {cast.wanted}: leave out the precision, or start anew in another folder')
-        print(f'goes on in {began}, as it began; a new run would take {cast.precision} on this machine', flush=True)
+            raise ValueError(
+                f'the run in {self.folder} began in {began} and would go on in {cast.wanted}: leave out the precision, or start anew in another folder'
+            )
+        print(
+            f'goes on in {began}, as it began; a new run would take {cast.precision} on this machine',
+            flush=True,
+        )
         cast.precision = began
+
     def before_epoch(self):
-        if self.epoch < self.start_epoch: raise CancelEpochException()
+        if self.epoch < self.start_epoch:
+            raise CancelEpochException()
+
     def before_train(self):
         dl = self.dls.train
         dl.epoch, dl.start_batch = self.epoch, self.start_batch if self.epoch == self.start_epoch else 0
-        self.learn.pct_train += dl.start_batch/(len(dl)*self.n_epoch)
+        self.learn.pct_train += dl.start_batch / (len(dl) * self.n_epoch)
+
     @property
-    def batch(self): return self.dls.train.start_batch + self.iter
+    def batch(self):
+        return self.dls.train.start_batch + self.iter
+
     def before_batch(self):  # dropout too is a function of (seed, epoch, batch)
-        if self.training: torch.manual_seed(random.Random(f'{self.dls.train.seed} {self.epoch} {self.batch}').getrandbits(63))
+        if self.training:
+            torch.manual_seed(
+                random.Random(f'{self.dls.train.seed} {self.epoch} {self.batch}').getrandbits(63)
+            )
+
     def after_batch(self):
-        if self.training and time.time() - self.saved > self.every: self.save(self.epoch, self.batch + 1)
+        if self.training and time.time() - self.saved > self.every:
+            self.save(self.epoch, self.batch + 1)
+
     def save(self, epoch, batch):
-        state = dict(model=self.model.state_dict(), opt=self.opt.opt.state_dict(), epoch=epoch, batch=batch, precision=self.learn.autocast.precision, callbacks={k: cb.state_dict() for k, cb in self.stateful().items()})
-        for group in state['opt']['param_groups']: group.update({k: v.item() for k, v in group.items() if hasattr(v, 'item')})  # numpy numbers are pickled as code
-        with replacing(self.file) as part: torch.save(state, part)
+        state = dict(
+            model=self.model.state_dict(),
+            opt=self.opt.opt.state_dict(),
+            epoch=epoch,
+            batch=batch,
+            precision=self.learn.autocast.precision,
+            callbacks={k: cb.state_dict() for k, cb in self.stateful().items()},
+        )
+        for group in state['opt']['param_groups']:
+            group.update(
+                {k: v.item() for k, v in group.items() if hasattr(v, 'item')}
+            )  # numpy numbers are pickled as code
+        with replacing(self.file) as part:
+            torch.save(state, part)
         self.saved = time.time()
+
     def after_epoch(self):
-        if self.epoch >= self.start_epoch: self.save(self.epoch + 1, 0)
+        if self.epoch >= self.start_epoch:
+            self.save(self.epoch + 1, 0)
 
 # %% ../nbs/08_runs.ipynb #b39fa1dd
-def middle_squares(photos: list, # paths
-                   size: int,    # pixels
-                  ) -> tuple[Tensor, Tensor]: # L (B, 1, size, size) and ab (B, 2, size, size), normalised
+def middle_squares(
+    photos: list,  # paths
+    size: int,  # pixels
+) -> tuple[Tensor, Tensor]:  # L (B, 1, size, size) and ab (B, 2, size, size), normalised
     "The middle of each photo, as a batch to draw after every epoch."
-    return split_lab(rgb_to_lab(torch.stack([to_tensor(ImageOps.fit(open_photo(p).convert('RGB'), (size, size), Image.Resampling.BICUBIC)) for p in photos])))
+    return split_lab(
+        rgb_to_lab(
+            torch.stack(
+                [
+                    to_tensor(
+                        ImageOps.fit(open_photo(p).convert('RGB'), (size, size), Image.Resampling.BICUBIC)
+                    )
+                    for p in photos
+                ]
+            )
+        )
+    )
+
 
 class TrainLog(Callback):
     "A row an epoch into log.csv, a line now and then on the screen, a picture an epoch of the same photos."
+
     order = 65  # before Resume saves the rows
-    def __init__(self, folder, every=30, batch=None, n_pictures=12): self.folder, self.every, self.batch, self.n_pictures = Path(folder), every, batch, n_pictures
-    def state_dict(self): return dict(steps=self.steps, rows=self.rows, spent=self.spent)
-    def load_state_dict(self, state): self.steps, self.rows, self.earlier = state['steps'], state['rows'], state['spent']
-    def before_fit(self): self.began = self.said = time.time(); self.steps, self.rows, self.earlier = [], [], 0
+
+    def __init__(self, folder, every=30, batch=None, n_pictures=12):
+        self.folder, self.every, self.batch, self.n_pictures = Path(folder), every, batch, n_pictures
+
+    def state_dict(self):
+        return dict(steps=self.steps, rows=self.rows, spent=self.spent)
+
+    def load_state_dict(self, state):
+        self.steps, self.rows, self.earlier = state['steps'], state['rows'], state['spent']
+
+    def before_fit(self):
+        self.began = self.said = time.time()
+        self.steps, self.rows, self.earlier = [], [], 0
+
     @property
-    def spent(self): return self.earlier + time.time() - self.began  # seconds, over all runs
-    def before_train(self): self.epoch_began, self.seen = time.time(), 0
+    def spent(self):
+        return self.earlier + time.time() - self.began  # seconds, over all runs
+
+    def before_train(self):
+        self.epoch_began, self.seen = time.time(), 0
+
     def after_batch(self):
-        if not self.training: return
-        parts = self.learn.adversary.parts if hasattr(self.learn, 'adversary') else dict(train_loss=self.loss.detach())
+        if not self.training:
+            return
+        parts = (
+            self.learn.adversary.parts
+            if hasattr(self.learn, 'adversary')
+            else dict(train_loss=self.loss.detach())
+        )
         self.steps.append({k: float(v) for k, v in parts.items()})
         self.seen += 1
-        if time.time() - self.said < self.every: return
-        self.said, speed = time.time(), self.seen/(time.time() - self.epoch_began)
-        left = self.n_iter*self.n_epoch*(1 - self.learn.pct_train)/speed
-        print(f'epoch {self.epoch + 1}/{self.n_epoch}  batch {self.learn.resume.batch + 1}/{self.n_iter}  '
-              + '  '.join(f'{k} {v:.4f}' for k, v in self.steps[-1].items()) + f'  {speed*self.dls.train.bs:.1f} photos/s  {left/60:.0f} min left', flush=True)
+        if time.time() - self.said < self.every:
+            return
+        self.said, speed = time.time(), self.seen / (time.time() - self.epoch_began)
+        left = self.n_iter * self.n_epoch * (1 - self.learn.pct_train) / speed
+        print(
+            f'epoch {self.epoch + 1}/{self.n_epoch}  batch {self.learn.resume.batch + 1}/{self.n_iter}  '
+            + '  '.join(f'{k} {v:.4f}' for k, v in self.steps[-1].items())
+            + f'  {speed * self.dls.train.bs:.1f} photos/s  {left / 60:.0f} min left',
+            flush=True,
+        )
+
     def after_epoch(self):
-        if self.epoch < self.learn.resume.start_epoch: return
-        steps = self.steps[self.epoch*len(self.dls.train):]
-        valid = zip(['valid_loss', *(m.name for m in self.metrics)], self.learn.final_record[-1 - len(self.metrics):])
-        row = dict(epoch=self.epoch + 1, **{k: sum(s[k] for s in steps)/len(steps) for k in steps[0]}, **{k: float(v) for k, v in valid},
-                   minutes=round(self.spent/60, 2))
+        if self.epoch < self.learn.resume.start_epoch:
+            return
+        steps = self.steps[self.epoch * len(self.dls.train) :]
+        valid = zip(
+            ['valid_loss', *(m.name for m in self.metrics)], self.learn.final_record[-1 - len(self.metrics) :]
+        )
+        row = dict(
+            epoch=self.epoch + 1,
+            **{k: sum(s[k] for s in steps) / len(steps) for k in steps[0]},
+            **{k: float(v) for k, v in valid},
+            minutes=round(self.spent / 60, 2),
+        )
         self.rows.append(row)
-        write_csv(self.folder/'log.csv', self.rows)
-        print('  '.join(f'{k} {v:.4f}' if isinstance(v, float) else f'{k} {v}' for k, v in row.items()), flush=True)
+        write_csv(self.folder / 'log.csv', self.rows)
+        print(
+            '  '.join(f'{k} {v:.4f}' if isinstance(v, float) else f'{k} {v}' for k, v in row.items()),
+            flush=True,
+        )
         self.draw()
+
     def draw(self):
         if self.batch is None:
             self.dls.valid.bs, bs = self.n_pictures, self.dls.valid.bs
-            self.batch = self.dls.valid.one_batch(); self.dls.valid.bs = bs
+            self.batch = self.dls.valid.one_batch()
+            self.dls.valid.bs = bs
         L, ab = (t.as_subclass(Tensor).to(self.dls.device) for t in self.batch)
-        with torch.no_grad(): pred = used_model(self.learn).eval()(L)
+        with torch.no_grad():
+            pred = used_model(self.learn).eval()(L)
         pictures = {f'epoch_{self.epoch + 1:02d}': pred}
-        if self.epoch == 0: pictures.update(gray=0*ab, real=ab)  # they stay as they are
+        if self.epoch == 0:
+            pictures.update(gray=0 * ab, real=ab)  # they stay as they are
         for name, x in pictures.items():
-            to_image(make_grid(lab_to_rgb(join_lab(L, x)).cpu(), nrow=len(L), pad_value=1)).save(self.folder/f'{name}.jpg', quality=92, subsampling=0)
+            to_image(make_grid(lab_to_rgb(join_lab(L, x)).cpu(), nrow=len(L), pad_value=1)).save(
+                self.folder / f'{name}.jpg', quality=92, subsampling=0
+            )
 
 # %% ../nbs/08_runs.ipynb #c00a4c09
 class KeepWeights(Callback):
     "Save the weights after each epoch; with a `factor`, stop when colours run away and keep those of the epoch before."
+
     order = 66
-    def __init__(self, folder, factor=0.): self.file, self.factor = Path(folder)/'weights.safetensors', factor
-    def reason(self): return runaway(self.learn.train_log.rows, self.factor) if self.factor and self.learn.train_log.rows else ''
+
+    def __init__(self, folder, factor=0.0):
+        self.file, self.factor = Path(folder) / 'weights.safetensors', factor
+
+    def reason(self):
+        return (
+            runaway(self.learn.train_log.rows, self.factor)
+            if self.factor and self.learn.train_log.rows
+            else ''
+        )
+
     def before_epoch(self):
-        if self.reason(): print(f'stopped after epoch {len(self.learn.train_log.rows)}: {self.reason()}', flush=True); raise CancelFitException()
+        if self.reason():
+            print(f'stopped after epoch {len(self.learn.train_log.rows)}: {self.reason()}', flush=True)
+            raise CancelFitException()
+
     def after_epoch(self):
-        if self.epoch >= self.learn.resume.start_epoch and not self.reason(): save_weights(used_model(self.learn), self.file)
+        if self.epoch >= self.learn.resume.start_epoch and not self.reason():
+            save_weights(used_model(self.learn), self.file)
 
 # %% ../nbs/08_runs.ipynb #eecc4f19
-def run_learner(dls: DataLoaders,       # of (L, ab)
-                generator: nn.Module,   # made by `create_generator`
-                folder: Path,           # log, pictures, weights and checkpoint go here
-                every: float = 120,     # seconds between checkpoints
-                stop: float = 0.,       # factor of `runaway`; 0 never stops
-                draw: tuple = None,     # (L, ab) drawn after every epoch; default the first validation photos
-                **kwargs,               # to `color_learner`: loss, adversary, precision, beta1, clip, ema
-               ) -> Learner:
+def run_learner(
+    dls: DataLoaders,  # of (L, ab)
+    generator: nn.Module,  # made by `create_generator`
+    folder: Path,  # log, pictures, weights and checkpoint go here
+    every: float = 120,  # seconds between checkpoints
+    stop: float = 0.0,  # factor of `runaway`; 0 never stops
+    draw: tuple = None,  # (L, ab) drawn after every epoch; default the first validation photos
+    **kwargs,  # to `color_learner`: loss, adversary, precision, beta1, clip, ema
+) -> Learner:
     "A `color_learner` that lives in a folder: it resumes after a kill, logs, draws and keeps its weights."
     Path(folder).mkdir(parents=True, exist_ok=True)
     cbs = [TrainLog(folder, batch=draw), Resume(folder, every), KeepWeights(folder, stop)]
     return color_learner(dls, generator, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_runs.ipynb #2f3cbd40
-def strip(folder,           # of a training
-          epochs: tuple = None, # which; default the first, one in the middle, the last
-          n: int = 6,       # photos
-          width: float = 8, # of the figure, inches
-         ):                 # the matplotlib figure
+def strip(
+    folder,  # of a training
+    epochs: tuple = None,  # which; default the first, one in the middle, the last
+    n: int = 6,  # photos
+    width: float = 8,  # of the figure, inches
+):  # the matplotlib figure
     "Gray, some epochs, real: the same photos in every row."
     import matplotlib.pyplot as plt
+
     last = len(list(Path(folder).glob('epoch_*.jpg')))
-    rows = ['gray', *(f'epoch_{e:02d}' for e in epochs or sorted({1, (1 + last)//2, last})), 'real']
-    fig, axs = plt.subplots(len(rows), 1, figsize=(width, len(rows)*(width + .2)/n), layout='constrained')
+    rows = ['gray', *(f'epoch_{e:02d}' for e in epochs or sorted({1, (1 + last) // 2, last})), 'real']
+    fig, axs = plt.subplots(
+        len(rows), 1, figsize=(width, len(rows) * (width + 0.2) / n), layout='constrained'
+    )
     for ax, row in zip(axs, rows):
-        im = Image.open(Path(folder)/f'{row}.jpg')
-        ax.imshow(im.crop((0, 0, min(im.width, n*(im.height - 2) + 2), im.height)))
-        ax.set_ylabel(row.replace('_0', ' ').replace('_', ' '), fontsize=9); ax.set(xticks=[], yticks=[]); ax.spines[:].set_visible(False)
+        im = Image.open(Path(folder) / f'{row}.jpg')
+        ax.imshow(im.crop((0, 0, min(im.width, n * (im.height - 2) + 2), im.height)))
+        ax.set_ylabel(row.replace('_0', ' ').replace('_', ' '), fontsize=9)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
     plt.close(fig)
     return fig
 
-def flipbook(folder,              # of a training
-             interval: int = 400, # milliseconds a picture
-            ):                    # ipywidgets box
+
+def flipbook(
+    folder,  # of a training
+    interval: int = 400,  # milliseconds a picture
+):  # ipywidgets box
     "Play the pictures of all epochs: for Jupyter and Colab; GitHub shows only `strip`."
     import ipywidgets as widgets
+
     frames = [f.read_bytes() for f in sorted(Path(folder).glob('epoch_*.jpg'))]
     image = widgets.Image(value=frames[0], format='jpeg')
-    play, slider = (kind(value=1, min=1, max=len(frames), **more) for kind, more in ((widgets.Play, dict(interval=interval)), (widgets.IntSlider, dict(description='epoch'))))
+    play, slider = (
+        kind(value=1, min=1, max=len(frames), **more)
+        for kind, more in (
+            (widgets.Play, dict(interval=interval)),
+            (widgets.IntSlider, dict(description='epoch')),
+        )
+    )
     widgets.jslink((play, 'value'), (slider, 'value'))
     slider.observe(lambda change: setattr(image, 'value', frames[change.new - 1]), 'value')
     return widgets.VBox([widgets.HBox([play, slider]), image])
 
 # %% ../nbs/08_runs.ipynb #ebe502f1
-def processor() -> str: # as '2 cores of Intel(R) Xeon(R) Processor, AVX512, bfloat16'
+def processor() -> str:  # as '2 cores of Intel(R) Xeon(R) Processor, AVX512, bfloat16'
     "What this computer computes with: cores, name, widest instructions in use, and whether it is fast at bfloat16."
     info = Path('/proc/cpuinfo')
     names = re.findall(r'^model name\s*: (.*)$', info.read_text(), re.M) if info.exists() else []
     name = names[0] if names else platform.processor() or platform.machine()
-    return f'{os.cpu_count()} cores of {name}, {torch.backends.cpu.get_cpu_capability()}' + (', bfloat16' if fast_bf16('cpu') else '')
+    return f'{os.cpu_count()} cores of {name}, {torch.backends.cpu.get_cpu_capability()}' + (
+        ', bfloat16' if fast_bf16('cpu') else ''
+    )
 
-def provenance() -> dict: # texts
+
+def provenance() -> dict:  # texts
     "Where a figure comes from: command, commit, date, hardware, versions."
+
     def git(*args):
         r = subprocess.run(['git', *args], capture_output=True, text=True, cwd=package_dir())
         return r.stdout.strip() if r.returncode == 0 else 'unknown'
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     commit = git('rev-parse', '--short', 'HEAD')
-    if commit != 'unknown' and git('status', '--porcelain', '-uno'): commit += '+changes'
-    return dict(command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=commit,
-                date=time.strftime('%Y-%m-%d'), hardware=gpu or processor(), python=platform.python_version(), torch=torch.__version__)
+    if commit != 'unknown' and git('status', '--porcelain', '-uno'):
+        commit += '+changes'
+    return dict(
+        command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        commit=commit,
+        date=time.strftime('%Y-%m-%d'),
+        hardware=gpu or processor(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )
 
-def made_by(file) -> str: # run.json or eval.json
+
+def made_by(file) -> str:  # run.json or eval.json
     "What made a stored result: command, minutes, hardware, commit, date."
     made = json.loads(Path(file).read_text())
     minutes = f'{made["minutes"]:.0f} minutes, ' if 'minutes' in made else ''
     said = lambda m, more='': f'  {m["command"]}\n  {more}{m["hardware"]}, commit {m["commit"]}, {m["date"]}'
-    return '\n'.join([said(made, minutes), *(f'  and before that, {", ".join(e["systems"])}:\n{said(e)}' for e in made.get('earlier', []))])
+    return '\n'.join(
+        [
+            said(made, minutes),
+            *(f'  and before that, {", ".join(e["systems"])}:\n{said(e)}' for e in made.get('earlier', [])),
+        ]
+    )
 
 # %% ../nbs/08_runs.ipynb #02f026a3
-def net_config(text: str, # as 'n_down=7,base=32'
-              ) -> dict:  # for `create_generator`
+def net_config(
+    text: str,  # as 'n_down=7,base=32'
+) -> dict:  # for `create_generator`
     "Settings of a network from the command line."
-    try: return {k.strip(): ast.literal_eval(v) for k, v in (part.split('=') for part in text.split(',') if part)}
-    except (ValueError, SyntaxError): raise ValueError(f'{text!r} does not name settings of a network: write them as n_down=7,base=32') from None
+    try:
+        return {
+            k.strip(): ast.literal_eval(v) for k, v in (part.split('=') for part in text.split(',') if part)
+        }
+    except (ValueError, SyntaxError):
+        raise ValueError(
+            f'{text!r} does not name settings of a network: write them as n_down=7,base=32'
+        ) from None
+
 
 @call_parse
-def main(photos: Annotated[str, {'nargs': '+'}] = None, # folders of colour photos; default the small set that comes with the project
-         out: str = 'runs/first',     # folder for checkpoint, log, pictures and weights
-         generator: str = 'lite_unet',# which network
-         net: str = '',               # its settings, as n_down=7
-         init: str = None,            # weights to start from; default ImageNet weights in the encoder
-         size: int = 128,             # pixels of the training square
-         bs: int = 32,                # photos a batch
-         epochs: int = 10,            # times through all photos
-         lr: float = 2.5e-3,          # highest learning rate
-         encoder_lr: float = 6e-4,    # the same for the pretrained encoder
-         schedule: str = 'one_cycle', # or flat
-         beta1: float = .9,           # Adam's momentum, with the flat schedule
-         wd: float = .01,             # weight decay
-         clip: float = 1.,            # longest gradient; 0 leaves it as it is
-         ema: float = 0.,             # decay of the moving average of weights; 0 is none
-         gan: str = None,             # vanilla, lsgan or hinge: train against a PatchDiscriminator
-         gan_weight: float = 1.,      # of its verdict
-         pixel_weight: float = 100.,  # of the other losses beside it
-         d_lr: float = 2e-4,          # learning rate of the discriminator
-         stop: float = 1.3,           # end a GAN training when colours run away by this factor; 0 never
-         min_scale: float = .2,       # smallest share of a photo that a crop keeps
-         old_film: float = 0.,        # share of the training photos whose gray is that of an old film
-         valid_pct: float = .05,      # share of photos never trained on
-         perceptual: float = 0.,      # weight of the perceptual loss
-         chroma: float = 0.,          # strength of the weights of vivid pixels
-         beta: float = .05,           # difference below which the L1 is rounded; 0 is plain L1
-         l1: float = 1.,              # weight of the (smooth) L1 on ab
-         psnr: float = 0.,            # weight of the PSNR photo by photo
-         colour: float = 0.,          # weight of the price for lack of colour
-         seed: int = 0,               # of order, crops and new layers
-         limit: int = 0,              # draw so many photos, with seed 123; 0 is all
-         draw: str = None,            # folder whose photos (12 of them) are drawn after each epoch; default: of the validation photos
-         every: float = 120,          # seconds between checkpoints: what a kill can cost
-         workers: int = 0,            # processes that load photos
-         precision: str = 'auto',     # bf16 where the processor is fast at it, float32 elsewhere; or one of them
-         device: str = None,          # cpu, cuda, mps; default the best there is
-        ):
+def main(
+    photos: Annotated[
+        str, {'nargs': '+'}
+    ] = None,  # folders of colour photos; default the small set that comes with the project
+    out: str = 'runs/first',  # folder for checkpoint, log, pictures and weights
+    generator: str = 'lite_unet',  # which network
+    net: str = '',  # its settings, as n_down=7
+    init: str = None,  # weights to start from; default ImageNet weights in the encoder
+    size: int = 128,  # pixels of the training square
+    bs: int = 32,  # photos a batch
+    epochs: int = 10,  # times through all photos
+    lr: float = 2.5e-3,  # highest learning rate
+    encoder_lr: float = 6e-4,  # the same for the pretrained encoder
+    schedule: str = 'one_cycle',  # or flat
+    beta1: float = 0.9,  # Adam's momentum, with the flat schedule
+    wd: float = 0.01,  # weight decay
+    clip: float = 1.0,  # longest gradient; 0 leaves it as it is
+    ema: float = 0.0,  # decay of the moving average of weights; 0 is none
+    gan: str = None,  # vanilla, lsgan or hinge: train against a PatchDiscriminator
+    gan_weight: float = 1.0,  # of its verdict
+    pixel_weight: float = 100.0,  # of the other losses beside it
+    d_lr: float = 2e-4,  # learning rate of the discriminator
+    stop: float = 1.3,  # end a GAN training when colours run away by this factor; 0 never
+    min_scale: float = 0.2,  # smallest share of a photo that a crop keeps
+    old_film: float = 0.0,  # share of the training photos whose gray is that of an old film
+    valid_pct: float = 0.05,  # share of photos never trained on
+    perceptual: float = 0.0,  # weight of the perceptual loss
+    chroma: float = 0.0,  # strength of the weights of vivid pixels
+    beta: float = 0.05,  # difference below which the L1 is rounded; 0 is plain L1
+    l1: float = 1.0,  # weight of the (smooth) L1 on ab
+    psnr: float = 0.0,  # weight of the PSNR photo by photo
+    colour: float = 0.0,  # weight of the price for lack of colour
+    seed: int = 0,  # of order, crops and new layers
+    limit: int = 0,  # draw so many photos, with seed 123; 0 is all
+    draw: str = None,  # folder whose photos (12 of them) are drawn after each epoch; default: of the validation photos
+    every: float = 120,  # seconds between checkpoints: what a kill can cost
+    workers: int = 0,  # processes that load photos
+    precision: str = 'auto',  # bf16 where the processor is fast at it, float32 elsewhere; or one of them
+    device: str = None,  # cpu, cuda, mps; default the best there is
+):
     "Train a generator on your own photos. Run the same command again after a kill: it goes on where it was."
     config = dict(locals())
-    folder = Path(out); folder.mkdir(parents=True, exist_ok=True)
-    saved = folder/'config.json'
-    if saved.exists() and (folder/'checkpoint.pt').exists():
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = folder / 'config.json'
+    if saved.exists() and (folder / 'checkpoint.pt').exists():
         old = json.loads(saved.read_text())
-        if precision == 'auto': config['precision'] = old.get('precision', 'auto')     # what it began with
-        new_options = dict(old_film=0.)                                                # and what they did before they were there
-        diff = {k: (old.get(k, new_options.get(k)), v) for k, v in config.items() if old.get(k, new_options.get(k)) != v}
-        if diff: sys.exit(f'{folder} holds a run with other settings {diff}: use them, or another --out')
+        if precision == 'auto':
+            config['precision'] = old.get('precision', 'auto')  # what it began with
+        new_options = dict(old_film=0.0)  # and what they did before they were there
+        diff = {
+            k: (old.get(k, new_options.get(k)), v)
+            for k, v in config.items()
+            if old.get(k, new_options.get(k)) != v
+        }
+        if diff:
+            sys.exit(f'{folder} holds a run with other settings {diff}: use them, or another --out')
     saved.write_text(json.dumps(config, indent=1))
     print(json.dumps(config), flush=True)
     set_seed(seed)
-    paths = find_photos(photos or photos_dir()/'color')
-    if limit: paths = sorted(random.Random(123).sample(paths, min(limit, len(paths))))
+    paths = find_photos(photos or photos_dir() / 'color')
+    if limit:
+        paths = sorted(random.Random(123).sample(paths, min(limit, len(paths))))
     try:
-        dls = photo_dls(paths, size=size, bs=bs, seed=seed, num_workers=workers, device=device or default_device(), min_scale=min_scale,
-                        valid_pct=valid_pct, old_film=old_film)
+        dls = photo_dls(
+            paths,
+            size=size,
+            bs=bs,
+            seed=seed,
+            num_workers=workers,
+            device=device or default_device(),
+            min_scale=min_scale,
+            valid_pct=valid_pct,
+            old_film=old_film,
+        )
         model = load_weights(init) if init else create_generator(generator, **net_config(net))
-        adversary = Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr) if gan else None
+        adversary = (
+            Adversary(PatchDiscriminator(), GANLoss(gan), pixel_weight, gan_weight, d_lr) if gan else None
+        )
         shown = find_photos(draw) if draw else []
-        drawn = middle_squares(shown[::-(-len(shown)//12)], size) if shown else None
+        drawn = middle_squares(shown[:: -(-len(shown) // 12)], size) if shown else None
         make_loss = getattr(model, 'make_loss', None)  # a generator that answers with classes brings its own
-        if make_loss and (gan or perceptual or chroma or psnr or colour or l1 != 1): raise ValueError(f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual, chroma, l1, psnr and colour')
-        if schedule not in ('one_cycle', 'flat'): raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')
-    except ValueError as e: sys.exit(f'{photos or "embedded photos"}: {e}')
-    for path, why in dls.photos.broken: print(f'left out {path}: {why}', flush=True)
+        if make_loss and (gan or perceptual or chroma or psnr or colour or l1 != 1):
+            raise ValueError(
+                f'{model.name} answers with classes and brings its own loss: leave out gan, perceptual, chroma, l1, psnr and colour'
+            )
+        if schedule not in ('one_cycle', 'flat'):
+            raise ValueError(f'no schedule {schedule!r}: choose one_cycle or flat')
+    except ValueError as e:
+        sys.exit(f'{photos or "embedded photos"}: {e}')
+    for path, why in dls.photos.broken:
+        print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
-    if make_loss: print('counting the colours of the training photos', flush=True)
-    percept = PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last)) if perceptual else None
+    if make_loss:
+        print('counting the colours of the training photos', flush=True)
+    percept = (
+        PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last))
+        if perceptual
+        else None
+    )
     loss = make_loss(dls) if make_loss else ColorLoss(percept, perceptual, chroma, beta, l1, psnr, colour)
-    learn = run_learner(dls, model, folder, every, stop if gan else 0., drawn, loss=loss, adversary=adversary,
-                        precision=precision, beta1=beta1, clip=clip, ema=ema)
+    learn = run_learner(
+        dls,
+        model,
+        folder,
+        every,
+        stop if gan else 0.0,
+        drawn,
+        loss=loss,
+        adversary=adversary,
+        precision=precision,
+        beta1=beta1,
+        clip=clip,
+        ema=ema,
+    )
     print(f'computes in {choose_precision(precision, dls.device)}', flush=True)
     (learn.fit if schedule == 'flat' else learn.fit_one_cycle)(epochs, slice(encoder_lr, lr), wd=wd)
-    weights = folder/'weights.safetensors'
+    weights = folder / 'weights.safetensors'
     minutes = learn.train_log.rows[-1]['minutes']
-    (folder/'run.json').write_text(json.dumps(dict(provenance(), minutes=minutes, n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), **{**config, 'precision': learn.autocast.precision}), indent=1))
-    print(f'{weights}  ({weights.stat().st_size/1e6:.1f} MB, {minutes:.0f} min)', flush=True)
+    (folder / 'run.json').write_text(
+        json.dumps(
+            dict(
+                provenance(),
+                minutes=minutes,
+                n_train=len(dls.train_ds),
+                n_valid=len(dls.valid_ds),
+                **{**config, 'precision': learn.autocast.precision},
+            ),
+            indent=1,
+        )
+    )
+    print(f'{weights}  ({weights.stat().st_size / 1e6:.1f} MB, {minutes:.0f} min)', flush=True)

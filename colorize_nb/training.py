@@ -15,7 +15,15 @@ import torch
 from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.functional.image import peak_signal_noise_ratio
-from fastai.vision.all import Callback, ChannelsLast, DataLoaders, GradientClip, Learner, OptimWrapper, ProgressCallback
+from fastai.vision.all import (
+    Callback,
+    ChannelsLast,
+    DataLoaders,
+    GradientClip,
+    Learner,
+    OptimWrapper,
+    ProgressCallback,
+)
 from fastcore.basics import store_attr
 from .color import colourfulness, join_lab, lab_to_rgb
 from .encoders import split_params
@@ -24,156 +32,270 @@ from .losses import ColorLoss, GANLoss
 # %% ../nbs/07_training.ipynb #41d5eda7
 class PassL(Callback):
     "Give loss and metrics the L channel too: they get (pred, ab, L)."
-    def after_pred(self): self.learn.yb = (*self.learn.yb, self.xb[0])
+
+    def after_pred(self):
+        self.learn.yb = (*self.learn.yb, self.xb[0])
 
 # %% ../nbs/07_training.ipynb #71e9f077
 class Adversary(Callback):
     "The discriminator's step between the generator's prediction and its step, and its verdict added to the generator's loss."
+
     order = 15  # after Autocast
-    def __init__(self,
-                 discriminator: nn.Module, # (L, ab) -> logits
-                 gan: GANLoss = None,      # default 'vanilla', as in pix2pix
-                 pixel_weight: float = 100.,# of the learner's loss
-                 gan_weight: float = 1.,   # of the discriminator's verdict
-                 lr: float = 2e-4,         # of the discriminator's Adam
-                 beta1: float = .5,        # of the discriminator's Adam
-                ):
+
+    def __init__(
+        self,
+        discriminator: nn.Module,  # (L, ab) -> logits
+        gan: GANLoss = None,  # default 'vanilla', as in pix2pix
+        pixel_weight: float = 100.0,  # of the learner's loss
+        gan_weight: float = 1.0,  # of the discriminator's verdict
+        lr: float = 2e-4,  # of the discriminator's Adam
+        beta1: float = 0.5,  # of the discriminator's Adam
+    ):
         store_attr()
         self.gan = gan or GANLoss()
+
     def before_fit(self):
         self.discriminator.to(self.dls.device, memory_format=torch.channels_last).train()
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), self.lr, (self.beta1, .999), fused=True)
-    def logits(self, L, ab): return self.discriminator(L, ab).float()
+        self.optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), self.lr, (self.beta1, 0.999), fused=True
+        )
+
+    def logits(self, L, ab):
+        return self.discriminator(L, ab).float()
+
     def after_pred(self):
-        if not self.training: return
+        if not self.training:
+            return
         self.L, ab, fake = (t.as_subclass(Tensor) for t in (self.x, self.yb[0], self.pred.detach()))
         self.discriminator.requires_grad_(True)
         real, fake = self.gan(self.logits(self.L, ab), True), self.gan(self.logits(self.L, fake), False)
-        self.optimizer.zero_grad(); ((real + fake)/2).backward(); self.optimizer.step()
+        self.optimizer.zero_grad()
+        ((real + fake) / 2).backward()
+        self.optimizer.step()
         self.discriminator.requires_grad_(False)  # the generator's step must not move it
-        self.parts = dict(loss_D=(real + fake).detach()/2, loss_D_real=real.detach(), loss_D_fake=fake.detach())
+        self.parts = dict(
+            loss_D=(real + fake).detach() / 2, loss_D_real=real.detach(), loss_D_fake=fake.detach()
+        )
+
     def after_loss(self):
-        if not self.training: return
+        if not self.training:
+            return
         pixel, fool = self.loss_grad, self.gan.fool(self.logits(self.L, self.pred.as_subclass(Tensor)))
-        self.learn.loss_grad = self.pixel_weight*pixel + self.gan_weight*fool
+        self.learn.loss_grad = self.pixel_weight * pixel + self.gan_weight * fool
         self.learn.loss = self.loss_grad.detach().clone()
         self.parts = dict(loss_G=self.loss, loss_G_L1=pixel.detach(), loss_G_GAN=fool.detach(), **self.parts)
-    def state_dict(self): return dict(discriminator=self.discriminator.state_dict(), optimizer=self.optimizer.state_dict())
+
+    def state_dict(self):
+        return dict(discriminator=self.discriminator.state_dict(), optimizer=self.optimizer.state_dict())
+
     def load_state_dict(self, state):
-        self.discriminator.load_state_dict(state['discriminator']); self.optimizer.load_state_dict(state['optimizer'])
+        self.discriminator.load_state_dict(state['discriminator'])
+        self.optimizer.load_state_dict(state['optimizer'])
 
 # %% ../nbs/07_training.ipynb #51d008ae
 precisions = ('auto', 'bf16', 'float32')
 
-def fast_bf16(device) -> bool: # as torch names it: cpu, cuda, mps
+
+def fast_bf16(device) -> bool:  # as torch names it: cpu, cuda, mps
     "Does this device multiply bfloat16 in hardware? Where it does not, bfloat16 costs many times what float32 costs."
     kind = torch.device(device).type
-    if kind == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind == 'cpu': return _cpu_has_bf16()
+    if kind == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == 'cpu':
+        return _cpu_has_bf16()
     return measured_gain(device) > 1.1
 
+
 def _cpu_has_bf16():
-    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()): return False
-    if platform.machine().lower() not in ('x86_64', 'amd64'): return True      # Arm: oneDNN has looked for its bf16 instructions
+    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    if platform.machine().lower() not in ('x86_64', 'amd64'):
+        return True  # Arm: oneDNN has looked for its bf16 instructions
     limit = os.environ.get('ONEDNN_MAX_CPU_ISA', os.environ.get('DNNL_MAX_CPU_ISA', 'ALL')).upper()
     allowed = any(s in limit for s in ('ALL', 'DEFAULT', 'BF16', 'FP16', 'AMX'))  # switched off by hand?
     return allowed and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
-def measured_gain(device,           # as torch names it
-                  turns: int = 5,   # of both, one after the other
-                 ) -> float:        # seconds in float32 / seconds in bfloat16: the median of the turns
+
+def measured_gain(
+    device,  # as torch names it
+    turns: int = 5,  # of both, one after the other
+) -> float:  # seconds in float32 / seconds in bfloat16: the median of the turns
     "How many times as fast is a convolution, forward and backward, in bfloat16? For devices that cannot be asked, and to see it."
     conv = nn.Conv2d(64, 64, 3, padding=1).to(device, memory_format=torch.channels_last)
     x = torch.randn(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
+
     def seconds(bf16):
         began = time.perf_counter()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16): y = conv(x)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            y = conv(x)
         y.float().square().mean().backward()
-        conv.weight.grad.sum().item()                                          # waits for the device
+        conv.weight.grad.sum().item()  # waits for the device
         return time.perf_counter() - began
-    try: pairs = [(seconds(False), seconds(True)) for _ in range(turns + 1)]   # the first pair warms up
-    except RuntimeError: return 0.                                             # no bfloat16 at all
-    return sorted(exact/rough for exact, rough in pairs[1:])[turns//2]
 
-def choose_precision(wanted: str, # one of `precisions`
-                     device,      # as torch names it
-                    ) -> str:     # bf16 or float32
+    try:
+        pairs = [(seconds(False), seconds(True)) for _ in range(turns + 1)]  # the first pair warms up
+    except RuntimeError:
+        return 0.0  # no bfloat16 at all
+    return sorted(exact / rough for exact, rough in pairs[1:])[turns // 2]
+
+
+def choose_precision(
+    wanted: str,  # one of `precisions`
+    device,  # as torch names it
+) -> str:  # bf16 or float32
     "The one place that decides in which numbers a training computes: bfloat16 only where it is fast, unless somebody wants it."
-    if wanted not in precisions: raise ValueError(f'no precision {wanted!r}: choose from {", ".join(precisions)}')
-    if wanted != 'auto': return wanted
+    if wanted not in precisions:
+        raise ValueError(f'no precision {wanted!r}: choose from {", ".join(precisions)}')
+    if wanted != 'auto':
+        return wanted
     return 'bf16' if fast_bf16(device) else 'float32'
+
 
 class Autocast(Callback):
     "bfloat16 in the networks (fastai's MixedPrecision speaks only to CUDA); in float32 it does nothing. What must be exact, as Lab, leaves it by itself."
+
     order, cast = 9, None
-    def __init__(self, precision: str = 'auto'): self.wanted, self.precision = precision, None
-    def before_fit(self): self.close(); self.precision = choose_precision(self.wanted, self.dls.device)
+
+    def __init__(self, precision: str = 'auto'):
+        self.wanted, self.precision = precision, None
+
+    def before_fit(self):
+        self.close()
+        self.precision = choose_precision(self.wanted, self.dls.device)
+
     def before_batch(self):
-        if self.precision != 'bf16': return
-        self.cast = torch.autocast(torch.device(self.dls.device).type, torch.bfloat16, cache_enabled=False)  # a discriminator's weights change in between
+        if self.precision != 'bf16':
+            return
+        self.cast = torch.autocast(
+            torch.device(self.dls.device).type, torch.bfloat16, cache_enabled=False
+        )  # a discriminator's weights change in between
         self.cast.__enter__()
-    def after_pred(self): self.learn.pred = self.pred.float()
-    def before_backward(self): self.close()
-    def after_batch(self): self.close()         # validation has no backward
-    def after_cancel_batch(self): self.close()
-    def after_fit(self): self.close()
+
+    def after_pred(self):
+        self.learn.pred = self.pred.float()
+
+    def before_backward(self):
+        self.close()
+
+    def after_batch(self):
+        self.close()  # validation has no backward
+
+    def after_cancel_batch(self):
+        self.close()
+
+    def after_fit(self):
+        self.close()
+
     def close(self):
-        if self.cast: self.cast.__exit__(None, None, None); self.cast = None
+        if self.cast:
+            self.cast.__exit__(None, None, None)
+            self.cast = None
 
 # %% ../nbs/07_training.ipynb #79398d71
-def _lab(ab, L): return join_lab(L.as_subclass(Tensor), ab.as_subclass(Tensor))
-def _rgb(ab, L): return lab_to_rgb(_lab(ab, L))
-def valid_L1(pred, ab, L): "Mean |ab| error, in Lab units."; return (_lab(pred, L) - _lab(ab, L))[:, 1:].abs().mean()
-def valid_psnr(pred, ab, L): "Mean over photos of PSNR in RGB, dB."; return peak_signal_noise_ratio(_rgb(pred, L), _rgb(ab, L), data_range=1., dim=(1, 2, 3))
-def valid_colour(pred, ab, L): "Mean colourfulness of the predictions."; return colourfulness(_rgb(pred, L)).mean()
-def real_colour(pred, ab, L): "Mean colourfulness of the real photos."; return colourfulness(_rgb(ab, L)).mean()
+def _lab(ab, L):
+    return join_lab(L.as_subclass(Tensor), ab.as_subclass(Tensor))
+
+
+def _rgb(ab, L):
+    return lab_to_rgb(_lab(ab, L))
+
+
+def valid_L1(pred, ab, L):
+    "Mean |ab| error, in Lab units."
+    return (_lab(pred, L) - _lab(ab, L))[:, 1:].abs().mean()
+
+
+def valid_psnr(pred, ab, L):
+    "Mean over photos of PSNR in RGB, dB."
+    return peak_signal_noise_ratio(_rgb(pred, L), _rgb(ab, L), data_range=1.0, dim=(1, 2, 3))
+
+
+def valid_colour(pred, ab, L):
+    "Mean colourfulness of the predictions."
+    return colourfulness(_rgb(pred, L)).mean()
+
+
+def real_colour(pred, ab, L):
+    "Mean colourfulness of the real photos."
+    return colourfulness(_rgb(ab, L)).mean()
 
 # %% ../nbs/07_training.ipynb #9cfe1551
 class Average(Callback):
     "Exponential moving average of the generator: what is validated, drawn and saved in its place."
-    order = 61  # before TrainLog and Resume
-    def __init__(self, decay: float = .999): self.decay = decay
-    def before_fit(self): self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True)
-    def after_batch(self):
-        if self.training: self.average.update_parameters(self.model)
-    def before_validate(self): self.learn.model, self.trained = self.average.module.eval(), self.model
-    def after_validate(self): self.learn.model = self.trained
-    def state_dict(self): return self.average.state_dict()
-    def load_state_dict(self, state): self.average.load_state_dict(state)
 
-def used_model(learn): # a Learner
+    order = 61  # before TrainLog and Resume
+
+    def __init__(self, decay: float = 0.999):
+        self.decay = decay
+
+    def before_fit(self):
+        self.average = AveragedModel(
+            self.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True
+        )
+
+    def after_batch(self):
+        if self.training:
+            self.average.update_parameters(self.model)
+
+    def before_validate(self):
+        self.learn.model, self.trained = self.average.module.eval(), self.model
+
+    def after_validate(self):
+        self.learn.model = self.trained
+
+    def state_dict(self):
+        return self.average.state_dict()
+
+    def load_state_dict(self, state):
+        self.average.load_state_dict(state)
+
+
+def used_model(learn):  # a Learner
     "The network that is for use: the averaged one where there is one."
     return learn.average.average.module if hasattr(learn, 'average') else learn.model
 
 # %% ../nbs/07_training.ipynb #a382d552
-def runaway(rows: list,           # of `TrainLog`: one dict an epoch
-            factor: float = 1.3,  # how far is too far
-           ) -> str:              # the reason; '' if all is well
+def runaway(
+    rows: list,  # of `TrainLog`: one dict an epoch
+    factor: float = 1.3,  # how far is too far
+) -> str:  # the reason; '' if all is well
     "Have colours run away: more colourful than the real photos, or a much larger error than before?"
     last, best = rows[-1], min(r['valid_L1'] for r in rows)
-    if last['valid_colour'] > factor*last['real_colour']: return f'predictions are {last["valid_colour"]/last["real_colour"]:.2f} times as colourful as the real photos'
-    if last['valid_L1'] > factor*best: return f'the error in ab is {last["valid_L1"]/best:.2f} times its best'
+    if last['valid_colour'] > factor * last['real_colour']:
+        return f'predictions are {last["valid_colour"] / last["real_colour"]:.2f} times as colourful as the real photos'
+    if last['valid_L1'] > factor * best:
+        return f'the error in ab is {last["valid_L1"] / best:.2f} times its best'
     return ''
 
 # %% ../nbs/07_training.ipynb #1b99ba33
-def color_learner(dls: DataLoaders,       # of (L, ab)
-                  generator: nn.Module,   # made by `create_generator`
-                  loss: nn.Module = None, # called with (pred, ab, L); default smooth L1
-                  adversary: Adversary = None, # for the GAN stage
-                  precision: str = 'auto',# bf16 where it is fast, float32 elsewhere; or one of them by name
-                  beta1: float = .9,      # Adam's momentum under a flat schedule
-                  clip: float = 1.,       # longest gradient; 0 leaves it as it is
-                  ema: float = 0.,        # decay of the moving average of weights; 0 is none
-                  cbs: tuple = (),        # more callbacks, such as those of lesson 08
-                 ) -> Learner:
+def color_learner(
+    dls: DataLoaders,  # of (L, ab)
+    generator: nn.Module,  # made by `create_generator`
+    loss: nn.Module = None,  # called with (pred, ab, L); default smooth L1
+    adversary: Adversary = None,  # for the GAN stage
+    precision: str = 'auto',  # bf16 where it is fast, float32 elsewhere; or one of them by name
+    beta1: float = 0.9,  # Adam's momentum under a flat schedule
+    clip: float = 1.0,  # longest gradient; 0 leaves it as it is
+    ema: float = 0.0,  # decay of the moving average of weights; 0 is none
+    cbs: tuple = (),  # more callbacks, such as those of lesson 08
+) -> Learner:
     "fastai Learner that trains a generator, with or without adversary."
     all_cbs = [PassL(), ChannelsLast(), Autocast(precision), *cbs]
-    if clip: all_cbs.append(GradientClip(clip))
-    if ema: all_cbs.append(Average(ema))
-    if adversary: all_cbs.append(adversary)
-    learn = Learner(dls, generator, loss_func=loss or ColorLoss(), splitter=split_params, cbs=all_cbs,
-                    opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, .999)),
-                    metrics=[valid_L1, valid_psnr, valid_colour, real_colour])
+    if clip:
+        all_cbs.append(GradientClip(clip))
+    if ema:
+        all_cbs.append(Average(ema))
+    if adversary:
+        all_cbs.append(adversary)
+    learn = Learner(
+        dls,
+        generator,
+        loss_func=loss or ColorLoss(),
+        splitter=split_params,
+        cbs=all_cbs,
+        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, 0.999)),
+        metrics=[valid_L1, valid_psnr, valid_colour, real_colour],
+    )
     learn.logger = lambda *a: None
     learn.remove_cb(ProgressCallback)
     return learn

@@ -19,233 +19,373 @@ from torch import nn, Tensor
 def check_L(L):
     if not isinstance(L, Tensor) or L.ndim != 4 or L.shape[1] != 1 or not L.is_floating_point():
         given = f'{tuple(L.shape)}, {L.dtype}' if isinstance(L, Tensor) else type(L).__name__
-        raise ValueError(f'a generator takes L of shape (B, 1, H, W) as a float tensor, given {given}: see colorize_nb.color.rgb_to_L')
+        raise ValueError(
+            f'a generator takes L of shape (B, 1, H, W) as a float tensor, given {given}: see colorize_nb.color.rgb_to_L'
+        )
     return L.as_subclass(Tensor)  # fastai's typed tensors stop here
+
 
 class Generator(nn.Module):
     "Base of all generators: pads L to what the network needs, cuts the answer back, bounds ab to -1..1."
-    multiple = 1      # height and width that `net_forward` takes are multiples of this
-    name = None       # set by `create_generator`
-    origin = 'random' # where the weights come from
-    def stages(self) -> tuple: # modules on the way down, modules on the way up; for `levels`
+
+    multiple = 1  # height and width that `net_forward` takes are multiples of this
+    name = None  # set by `create_generator`
+    origin = 'random'  # where the weights come from
+
+    def stages(self) -> tuple:  # modules on the way down, modules on the way up; for `levels`
         raise NotImplementedError(f'{type(self).__name__} does not list its stages')
-    def predict(self, L): return torch.tanh(self.net_forward(L).float())  # what `forward` frames; another kind of answer overrides it
-    def forward(self, L: Tensor, # (B, 1, H, W), L/50 - 1
-               ) -> Tensor:      # (B, 2, H, W), ab/110 in -1..1
+
+    def predict(self, L):
+        return torch.tanh(
+            self.net_forward(L).float()
+        )  # what `forward` frames; another kind of answer overrides it
+
+    def forward(
+        self,
+        L: Tensor,  # (B, 1, H, W), L/50 - 1
+    ) -> Tensor:  # (B, 2, H, W), ab/110 in -1..1
         L = check_L(L)
         h, w = L.shape[-2:]
         L = F.pad(L, (0, -w % self.multiple, 0, -h % self.multiple), mode='replicate')
         ab = self.predict(L)
-        if ab.shape[-2:] != L.shape[-2:]: ab = F.interpolate(ab, size=L.shape[-2:], mode='bilinear', align_corners=False)
+        if ab.shape[-2:] != L.shape[-2:]:
+            ab = F.interpolate(ab, size=L.shape[-2:], mode='bilinear', align_corners=False)
         return ab[..., :h, :w]
 
 # %% ../nbs/03_unet.ipynb #85b45070
 generators = {}  # name -> function(pretrained, **config) -> generator
-later = dict(lite_unet='encoders', resnet18_unet='encoders', vgg16_autoencoder='autoencoder',
-             zhang2016='classification', lite_bins='classification')  # networks of later lessons, and the modules that register them
+later = dict(
+    lite_unet='encoders',
+    resnet18_unet='encoders',
+    vgg16_autoencoder='autoencoder',
+    zhang2016='classification',
+    lite_bins='classification',
+)  # networks of later lessons, and the modules that register them
 
-def generator_names() -> list: # for `create_generator`
+
+def generator_names() -> list:  # for `create_generator`
     "All generators, also those of lessons that nobody has imported yet."
     return [*generators, *(name for name in later if name not in generators)]
 
-def register_generator(name: str): # how `create_generator` will call it
+
+def register_generator(name: str):  # how `create_generator` will call it
     "Decorator: makes a function(pretrained, **config) known to `create_generator`."
-    def add(f): generators[name] = f; return f
+
+    def add(f):
+        generators[name] = f
+        return f
+
     return add
 
-def create_generator(name: str = 'lite_unet', # one of `generator_names()`
-                     pretrained: 'bool | str | Path' = True, # ImageNet weights for the encoder, where there is one; a path: from that file; False: random
-                     **config,                # to the network, as n_down=7 for `pix2pix_unet`; kept in its weights file
-                    ) -> nn.Module:           # (B, 1, H, W) normalised L -> (B, 2, H, W) normalised ab
+
+def create_generator(
+    name: str = 'lite_unet',  # one of `generator_names()`
+    pretrained: 'bool | str | Path' = True,  # ImageNet weights for the encoder, where there is one; a path: from that file; False: random
+    **config,  # to the network, as n_down=7 for `pix2pix_unet`; kept in its weights file
+) -> nn.Module:  # (B, 1, H, W) normalised L -> (B, 2, H, W) normalised ab
     "Any generator of this project, by name. Never silently without the pretrained weights it was asked for."
-    if name not in generator_names(): raise ValueError(f'no generator {name!r}: choose from {", ".join(generator_names())}')
-    if name not in generators: importlib.import_module(f'colorize_nb.{later[name]}')
+    if name not in generator_names():
+        raise ValueError(f'no generator {name!r}: choose from {", ".join(generator_names())}')
+    if name not in generators:
+        importlib.import_module(f'colorize_nb.{later[name]}')
     generator = generators[name](pretrained, **config)
     if pretrained and pretrained is not True and generator.origin == 'random':
-        raise ValueError(f'{name} has no pretrained encoder, so it cannot use {pretrained}: for trained generators see load_weights')
+        raise ValueError(
+            f'{name} has no pretrained encoder, so it cannot use {pretrained}: for trained generators see load_weights'
+        )
     generator.name, generator.config = name, config
     return generator
 
 # %% ../nbs/03_unet.ipynb #affc90fe
-def conv_block(c_in: int,        # channels in
-               c_out: int,       # channels out
-               stride: int = 1,  # 2 halves height and width
-              ) -> nn.Sequential:
+def conv_block(
+    c_in: int,  # channels in
+    c_out: int,  # channels out
+    stride: int = 1,  # 2 halves height and width
+) -> nn.Sequential:
     "3x3 convolution, batch norm, ReLU."
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)
+    )
+
 
 class UpBlock(nn.Module):
     "Double the size, put the encoder's features beside, mix with two convolutions."
-    def __init__(self,
-                 c_in: int,   # channels from below
-                 c_skip: int, # channels of the encoder at this size; 0 for none
-                 c_out: int,  # channels out
-                ):
+
+    def __init__(
+        self,
+        c_in: int,  # channels from below
+        c_skip: int,  # channels of the encoder at this size; 0 for none
+        c_out: int,  # channels out
+    ):
         super().__init__()
         self.mix = nn.Sequential(conv_block(c_in + c_skip, c_out), conv_block(c_out, c_out))
+
     def forward(self, x, skip=None):
-        x = F.interpolate(x, scale_factor=2., mode='nearest')
+        x = F.interpolate(x, scale_factor=2.0, mode='nearest')
         return self.mix(x if skip is None else torch.cat([x, skip], 1))
 
 # %% ../nbs/03_unet.ipynb #12c9120d
 class Autoencoder(Generator):
     "Five halvings to a narrow bottleneck, five doublings: with `skips` a small U-Net, without them an autoencoder."
-    def __init__(self,
-                 skips: bool = False,            # hand the encoder's features to the decoder?
-                 widths=(16, 32, 64, 64, 32),    # channels at strides 2, 4, 8, ...; the last is the bottleneck
-                 n_out: int = 2,                 # channels out: 2 for ab; 1 redraws L
-                ):
+
+    def __init__(
+        self,
+        skips: bool = False,  # hand the encoder's features to the decoder?
+        widths=(16, 32, 64, 64, 32),  # channels at strides 2, 4, 8, ...; the last is the bottleneck
+        n_out: int = 2,  # channels out: 2 for ab; 1 redraws L
+    ):
         super().__init__()
-        self.multiple, self.skips = 2**len(widths), skips
-        beside = [*widths[-2::-1], 0]            # encoder channels that the decoder meets on its way up
+        self.multiple, self.skips = 2 ** len(widths), skips
+        beside = [*widths[-2::-1], 0]  # encoder channels that the decoder meets on its way up
         out = [*widths[-2::-1], widths[0]]
         self.downs = nn.ModuleList(conv_block(i, o, stride=2) for i, o in zip((1, *widths[:-1]), widths))
-        self.ups = nn.ModuleList(UpBlock(i, s if skips else 0, o) for i, s, o in zip((widths[-1], *out), beside, out))
+        self.ups = nn.ModuleList(
+            UpBlock(i, s if skips else 0, o) for i, s, o in zip((widths[-1], *out), beside, out)
+        )
         self.head = nn.Conv2d(out[-1], n_out, 1)
-    def stages(self): return [*self.downs], [*self.ups, self.head]
+
+    def stages(self):
+        return [*self.downs], [*self.ups, self.head]
+
     def net_forward(self, x):
         beside = []
-        for down in self.downs: x = down(x); beside.append(x)
-        beside = [None, *beside[:-1]] if self.skips else [None]*len(beside)  # `pop` then gives the deepest first
-        for up in self.ups: x = up(x, beside.pop())
+        for down in self.downs:
+            x = down(x)
+            beside.append(x)
+        beside = (
+            [None, *beside[:-1]] if self.skips else [None] * len(beside)
+        )  # `pop` then gives the deepest first
+        for up in self.ups:
+            x = up(x, beside.pop())
         return self.head(x)
+
 
 register_generator('autoencoder')(lambda pretrained, **config: Autoencoder(**config))
 register_generator('small_unet')(lambda pretrained, **config: Autoencoder(skips=True, **config))
 
 # %% ../nbs/03_unet.ipynb #0e89a5ef
-def levels(generator: nn.Module, # any generator that lists its `stages`
-           size: int = 256,      # side of the square photo sent through; rounded up to the generator's multiple
-          ) -> list:             # rows of way ('in', 'down' or 'up'), channels, height, width, does a skip arrive here?
+def levels(
+    generator: nn.Module,  # any generator that lists its `stages`
+    size: int = 256,  # side of the square photo sent through; rounded up to the generator's multiple
+) -> list:  # rows of way ('in', 'down' or 'up'), channels, height, width, does a skip arrive here?
     "What flows through a generator, level by level: measured with hooks, not read from its code."
     rows, given, joins, hooks = [], [1], [], []
+
     def layer(module, args, out):
         x, plain = args[0], not list(module.parameters())
-        if not isinstance(x, Tensor) or x.ndim != 4: return
+        if not isinstance(x, Tensor) or x.ndim != 4:
+            return
         if x.shape[1] > given[-1] or plain and x.shape[2] == out.shape[2] and out.shape[1] > x.shape[1]:
             joins.append(x.shape[2])  # more channels than the layer before gave: something was put beside
         given.append(out.shape[1])
+
     def stage(way):
         def note(module, args, out):
             rows.append([way, *out.shape[1:], False])
-            for row in rows:                   # the first box on the way up that has this size
-                if row[0] == 'up' and row[2] in joins: row[4] = True; break
+            for row in rows:  # the first box on the way up that has this size
+                if row[0] == 'up' and row[2] in joins:
+                    row[4] = True
+                    break
             joins.clear()
+
         return note
+
     hooks += [m.register_forward_hook(layer) for m in generator.modules() if not list(m.children())]
-    for way, modules in zip(('down', 'up'), generator.stages()): hooks += [m.register_forward_hook(stage(way)) for m in modules]
+    for way, modules in zip(('down', 'up'), generator.stages()):
+        hooks += [m.register_forward_hook(stage(way)) for m in modules]
     size += -size % generator.multiple
-    training, L = generator.training, torch.zeros(1, 1, size, size, device=next(generator.parameters()).device)
+    training, L = (
+        generator.training,
+        torch.zeros(1, 1, size, size, device=next(generator.parameters()).device),
+    )
     try:
-        with torch.no_grad(): ab = generator.eval()(L)
+        with torch.no_grad():
+            ab = generator.eval()(L)
     finally:
-        for h in hooks: h.remove()
+        for h in hooks:
+            h.remove()
         generator.train(training)
-    if rows[-1][2] != size: rows.append(['up', *ab.shape[1:], False])  # the frame enlarges the answer
+    if rows[-1][2] != size:
+        rows.append(['up', *ab.shape[1:], False])  # the frame enlarges the answer
     return [['in', *L.shape[1:], False], *rows]
 
 # %% ../nbs/03_unet.ipynb #b0b45c51
-def draw_levels(generator: nn.Module, # any generator that lists its `stages`
-                size: int = 256,      # side of the square photo sent through
-                ax = None,            # matplotlib axes to draw on
-               ):                     # the figure
+def draw_levels(
+    generator: nn.Module,  # any generator that lists its `stages`
+    size: int = 256,  # side of the square photo sent through
+    ax=None,  # matplotlib axes to draw on
+):  # the figure
     "The shapes of a generator as a U: channels x height x width, skips dashed."
     import matplotlib.pyplot as plt, math
+
     rows, place, boxes = levels(generator, size), [], []
     size = rows[0][2]
-    depth = lambda h: math.log2(size/h)
+    depth = lambda h: math.log2(size / h)
     deep = max(depth(r[2]) for r in rows)
-    if ax is None: fig, ax = plt.subplots(figsize=(7.5, 0.45*deep + 0.8), layout='constrained'); plt.close(fig)
+    if ax is None:
+        fig, ax = plt.subplots(figsize=(7.5, 0.45 * deep + 0.8), layout='constrained')
+        plt.close(fig)
     for way, c, h, w, _ in rows:
-        x = 0.3 + 0.3*(deep - depth(h)) if depth(h) < deep else 0
-        x = -x if way != 'up' else x + 0.95*sum(p[0] == 'up' and p[2] == h for p in place)  # a second box of the same size goes to its right
+        x = 0.3 + 0.3 * (deep - depth(h)) if depth(h) < deep else 0
+        x = (
+            -x if way != 'up' else x + 0.95 * sum(p[0] == 'up' and p[2] == h for p in place)
+        )  # a second box of the same size goes to its right
         place.append((way, x, h))
-        boxes.append(ax.text(x, -depth(h), f'{c} × {h} × {w}', ha='center', va='center', fontsize=8,
-                             bbox=dict(boxstyle='round', fc={'in': '0.9', 'down': '#cfe3f5', 'up': '#fbe0c5'}[way], ec='0.5')))
+        boxes.append(
+            ax.text(
+                x,
+                -depth(h),
+                f'{c} × {h} × {w}',
+                ha='center',
+                va='center',
+                fontsize=8,
+                bbox=dict(
+                    boxstyle='round', fc={'in': '0.9', 'down': '#cfe3f5', 'up': '#fbe0c5'}[way], ec='0.5'
+                ),
+            )
+        )
+
     def arrow(i, j, **style):
-        ax.annotate('', boxes[j].get_position(), boxes[i].get_position(), arrowprops=dict(
-            arrowstyle='->', patchA=boxes[i].get_bbox_patch(), patchB=boxes[j].get_bbox_patch(), shrinkA=1, shrinkB=1, **style))
+        ax.annotate(
+            '',
+            boxes[j].get_position(),
+            boxes[i].get_position(),
+            arrowprops=dict(
+                arrowstyle='->',
+                patchA=boxes[i].get_bbox_patch(),
+                patchB=boxes[j].get_bbox_patch(),
+                shrinkA=1,
+                shrinkB=1,
+                **style,
+            ),
+        )
+
     for j, (way, c, h, w, skip) in enumerate(rows):
-        if j: arrow(j - 1, j, color='0.5')
-        if skip: arrow(max(i for i, r in enumerate(rows) if r[0] != 'up' and r[2] == h), j, color='tab:green', ls='--')
-    ax.set(xlim=(-0.8 - 0.3*deep, max(x for _, x, _ in place) + 0.5), ylim=(-deep - 0.5, 0.5)); ax.axis('off')
-    ax.set_title(f'{generator.name}: {sum(p.numel() for p in generator.parameters()):,} parameters', fontsize=9)
+        if j:
+            arrow(j - 1, j, color='0.5')
+        if skip:
+            arrow(
+                max(i for i, r in enumerate(rows) if r[0] != 'up' and r[2] == h),
+                j,
+                color='tab:green',
+                ls='--',
+            )
+    ax.set(xlim=(-0.8 - 0.3 * deep, max(x for _, x, _ in place) + 0.5), ylim=(-deep - 0.5, 0.5))
+    ax.axis('off')
+    ax.set_title(
+        f'{generator.name}: {sum(p.numel() for p in generator.parameters()):,} parameters', fontsize=9
+    )
     return ax.figure
 
 # %% ../nbs/03_unet.ipynb #83f285b7
-def receptive_field(chain: nn.Module, # convolutions and poolings, applied one after the other
-                   ) -> tuple[int, int]: # side of the square of pixels that one output pixel sees, and their step
+def receptive_field(
+    chain: nn.Module,  # convolutions and poolings, applied one after the other
+) -> tuple[int, int]:  # side of the square of pixels that one output pixel sees, and their step
     "Receptive field by arithmetic: each layer adds (kernel - 1) steps, each stride makes the steps longer."
     field, step = 1, 1
     one = lambda v: v[0] if isinstance(v, tuple) else v
     for m in chain.modules():
         if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            field += (one(m.kernel_size) - 1)*one(getattr(m, 'dilation', 1))*step
+            field += (one(m.kernel_size) - 1) * one(getattr(m, 'dilation', 1)) * step
             step *= one(m.stride)
     return field, step
 
 # %% ../nbs/03_unet.ipynb #8fc2b889
-def init_weights(net: nn.Module, # any network
-                ) -> nn.Module:  # the same, changed in place
+def init_weights(
+    net: nn.Module,  # any network
+) -> nn.Module:  # the same, changed in place
     "The start of pix2pix: convolutions N(0, 0.02), biases 0, batch norm weights N(1, 0.02)."
     for m in net.modules():
-        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)): nn.init.normal_(m.weight, 0, .02)
-        elif isinstance(m, nn.BatchNorm2d): nn.init.normal_(m.weight, 1, .02)
-        else: continue
-        if m.bias is not None: nn.init.zeros_(m.bias)
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(m.weight, 0, 0.02)
+        elif isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.weight, 1, 0.02)
+        else:
+            continue
+        if m.bias is not None:
+            nn.init.zeros_(m.bias)
     return net
+
 
 class Pix2PixUnet(Generator):
     "The U-Net of pix2pix (Isola et al. 2017): 4x4 convolutions of stride 2 down, transposed ones up."
-    def __init__(self,
-                 n_down: int = 8,  # halvings; photos are padded to a multiple of 2**n_down, so take 7 for 128 pixels
-                 base: int = 64,   # channels of the first level; then 2, 4, 8, 8, ... times as many
-                ):
+
+    def __init__(
+        self,
+        n_down: int = 8,  # halvings; photos are padded to a multiple of 2**n_down, so take 7 for 128 pixels
+        base: int = 64,  # channels of the first level; then 2, 4, 8, 8, ... times as many
+    ):
         super().__init__()
         self.multiple, last = 2**n_down, n_down - 1
-        c = [base*min(2**i, 8) for i in range(n_down)]       # 64 128 256 512 512 512 512 512
+        c = [base * min(2**i, 8) for i in range(n_down)]  # 64 128 256 512 512 512 512 512
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         for i in range(n_down):
-            norm = [nn.BatchNorm2d(c[i])] if 0 < i < last else []  # none on the photo; none at 1x1, where there is nothing to average
-            self.downs.append(nn.Sequential(*([nn.LeakyReLU(.2)] if i else []), nn.Conv2d(c[i - 1] if i else 1, c[i], 4, 2, 1, bias=False), *norm))
+            norm = (
+                [nn.BatchNorm2d(c[i])] if 0 < i < last else []
+            )  # none on the photo; none at 1x1, where there is nothing to average
+            self.downs.append(
+                nn.Sequential(
+                    *([nn.LeakyReLU(0.2)] if i else []),
+                    nn.Conv2d(c[i - 1] if i else 1, c[i], 4, 2, 1, bias=False),
+                    *norm,
+                )
+            )
         for i in reversed(range(n_down)):
-            c_in, c_out = c[i]*(1 if i == last else 2), c[i - 1] if i else 2
+            c_in, c_out = c[i] * (1 if i == last else 2), c[i - 1] if i else 2
             norm = [nn.BatchNorm2d(c_out)] if i else []
-            drop = [nn.Dropout(.5)] if 4 <= i < last else []       # the three inner blocks
-            self.ups.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1, bias=not i), *norm, *drop))
+            drop = [nn.Dropout(0.5)] if 4 <= i < last else []  # the three inner blocks
+            self.ups.append(
+                nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1, bias=not i), *norm, *drop)
+            )
         init_weights(self)
-    def stages(self): return [*self.downs], [*self.ups]
+
+    def stages(self):
+        return [*self.downs], [*self.ups]
+
     def net_forward(self, x):
         beside = []
-        for down in self.downs: x = down(x); beside.append(x)
+        for down in self.downs:
+            x = down(x)
+            beside.append(x)
         x = self.ups[0](beside.pop())
         for up in self.ups[1:]:
-            if x.requires_grad: x.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))  # a slice of cat's gradient sends batch norm on a slow way
+            if x.requires_grad:
+                x.register_hook(
+                    lambda g: g.contiguous(memory_format=torch.channels_last)
+                )  # a slice of cat's gradient sends batch norm on a slow way
             x = up(torch.cat([x, beside.pop()], 1))
         return x
+
 
 register_generator('pix2pix_unet')(lambda pretrained, **config: Pix2PixUnet(**config))
 
 # %% ../nbs/03_unet.ipynb #a08be6f6
-def sides_seen(h: int, w: int, # of the photo, pixels
-               size: int = 256, # short side that the generator sees
-              ) -> list:        # height and width that it sees
+def sides_seen(
+    h: int,
+    w: int,  # of the photo, pixels
+    size: int = 256,  # short side that the generator sees
+) -> list:  # height and width that it sees
     "Never enlarged, rounded to 32; a very long photo is squeezed to four times its short side."
-    scale = min(1., size/min(h, w))
-    return [min(4*size, max(32, round(s*scale/32)*32)) for s in (h, w)]
+    scale = min(1.0, size / min(h, w))
+    return [min(4 * size, max(32, round(s * scale / 32) * 32)) for s in (h, w)]
 
-def predict_ab(generator: nn.Module, # any generator
-               L: Tensor,            # (B, 1, H, W), normalised, of any size
-               size: int = 256,      # short side that the generator sees; smaller photos keep theirs, rounded to 32
-               flip: bool = False,   # average with the mirrored photo's answer? Twice the time, steadier colours
-              ) -> tuple[Tensor, Tensor]: # ab (B, 2, h, w) at the size seen, and the L (B, 1, h, w) it was made from
+
+def predict_ab(
+    generator: nn.Module,  # any generator
+    L: Tensor,  # (B, 1, H, W), normalised, of any size
+    size: int = 256,  # short side that the generator sees; smaller photos keep theirs, rounded to 32
+    flip: bool = False,  # average with the mirrored photo's answer? Twice the time, steadier colours
+) -> tuple[Tensor, Tensor]:  # ab (B, 2, h, w) at the size seen, and the L (B, 1, h, w) it was made from
     "Shrink L to what the generator is good at (sides rounded to 32), predict ab there."
     sides = sides_seen(*check_L(L).shape[-2:], size)
-    if list(L.shape[-2:]) != sides: L = F.interpolate(L, size=sides, mode='bilinear', antialias=True)
+    if list(L.shape[-2:]) != sides:
+        L = F.interpolate(L, size=sides, mode='bilinear', antialias=True)
     training = generator.training
     try:
         with torch.inference_mode():
             ab = generator.eval()(L)
-            if flip: ab = (ab + generator(L.flip(-1)).flip(-1))/2
-    finally: generator.train(training)
+            if flip:
+                ab = (ab + generator(L.flip(-1)).flip(-1)) / 2
+    finally:
+        generator.train(training)
     return ab, L

@@ -1,0 +1,217 @@
+"""Can a learner read it?   pages.py [PAGE ...]: the rules for pages, and for the code in .ci
+
+- ruff (pyproject.toml): its formatting, lines up to 110 characters, one statement a line, no unknown names,
+  no mutable defaults.
+- A page has 40 to 75 cells; a cell has at most 16 lines of code, but for networks, learners and commands.
+- Every picture has alt text: `#| fig-alt: ...` in the cell that makes it, or `![alt text](...)`.
+- Every public function and class: a one-line docstring, and a comment on each parameter.
+- Every public name is used on its own page, outside the cells that export.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tokenize
+from io import StringIO
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+most_lines, fewest_cells, most_cells = 16, 40, 75
+# Pages that were written before these rules: their faults are counted and do not fail. The list only
+# gets shorter.
+not_yet = {
+    '00_photo',
+    '01_color',
+    '02_data',
+    '03_unet',
+    '04_encoders',
+    '05_patchgan',
+    '06_losses',
+    '07_training',
+    '08_runs',
+    '09_metrics',
+    '10_comparison',
+    '11_colorize',
+    '12_archive',
+    '13_deploy',
+    '17_autoencoder',
+    '18_classification',
+    'index',
+}
+
+
+def source(cell):
+    "The text of a cell"
+    return ''.join(cell['source'])
+
+
+def flags(cell):
+    "The names of its `#|` lines"
+    return re.findall(r'^#\| *([\w-]+)', source(cell), re.M)
+
+
+def code_lines(cell):
+    "Its lines without flags, comments and blank ones"
+    return [line for line in source(cell).split('\n') if line.strip() and not line.strip().startswith('#')]
+
+
+def parsed(cell):
+    "The cell as a tree; nothing where IPython's own syntax stands in it"
+    try:
+        return ast.parse(source(cell))
+    except SyntaxError:
+        return ast.parse('')
+
+
+def may_be_long(cell):
+    "Is it one network, learner or command? These are read as a whole"
+    for node in parsed(cell).body:
+        if isinstance(node, ast.ClassDef) and node.bases:
+            return True
+        decorators = [ast.unparse(d) for d in getattr(node, 'decorator_list', [])]
+        if 'call_parse' in decorators:
+            return True
+    return False
+
+
+def has_picture(cell):
+    "Did this cell leave a picture?"
+    kinds = [kind for out in cell.get('outputs', []) for kind in out.get('data', {})]
+    return any(kind.startswith('image/') for kind in kinds)
+
+
+def commented_lines(text):
+    "Numbers of the lines that carry a comment"
+    tokens = tokenize.generate_tokens(StringIO(text).readline)
+    return {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+
+
+def undocumented(function, comments, owner=None):
+    "What is missing at one function: its docstring, or a comment on a parameter"
+    name = owner or function.name
+    doc = ast.get_docstring(function)
+    if owner is None and (not doc or '\n\n' in doc):
+        yield f'{name} needs a docstring of one sentence'
+    arguments = function.args
+    every = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
+    every += [a for a in (arguments.vararg, arguments.kwarg) if a]
+    for argument in every:
+        if argument.arg in ('self', 'cls') or argument.arg.startswith('_'):
+            continue
+        if argument.lineno not in comments:
+            yield f'{name}: parameter {argument.arg} needs a comment (shape, range or unit)'
+
+
+def public_definitions(cell):
+    "The functions and classes that a cell exports"
+    kinds = ast.FunctionDef, ast.ClassDef
+    return [node for node in parsed(cell).body if isinstance(node, kinds) and not node.name.startswith('_')]
+
+
+def faults_of_definitions(cell):
+    "Missing docstrings and comments in a cell that exports"
+    comments = commented_lines(source(cell))
+    for node in public_definitions(cell):
+        if isinstance(node, ast.FunctionDef):
+            yield from undocumented(node, comments)
+            continue
+        if not ast.get_docstring(node):
+            yield f'{node.name} needs a docstring'
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef) and method.name == '__init__':
+                yield from undocumented(method, comments, owner=node.name)
+
+
+def faults_of_cell(cell):
+    "What is wrong with one cell"
+    if cell['cell_type'] == 'markdown':
+        if re.search(r'!\[\s*\]\(|<img(?![^>]*\balt="[^"]+")', source(cell)):
+            yield 'a picture without alt text'
+        return
+    lines = len(code_lines(cell))
+    if lines > most_lines and not may_be_long(cell):
+        yield f'{lines} lines of code, at most {most_lines} are read with pleasure'
+    if has_picture(cell) and 'fig-alt' not in flags(cell):
+        yield 'its picture needs a line `#| fig-alt: what is to be seen`'
+    if {'export', 'exporti', 'exports'} & set(flags(cell)):
+        yield from faults_of_definitions(cell)
+
+
+def never_shown(cells):
+    "Names that the page exports and never uses where a reader can see it"
+    exports = [c for c in cells if c['cell_type'] == 'code' and 'export' in flags(c)]
+    others = [c for c in cells if c['cell_type'] == 'code' and 'export' not in flags(c)]
+    shown = set(re.findall(r'\w+', '\n'.join(source(c) for c in others)))
+    names = [node.name for c in exports for node in public_definitions(c)]
+    return [f'{name} is exported and never shown' for name in names if name not in shown]
+
+
+def faults_of_page(page):
+    "All that is wrong with one notebook, but for what ruff says"
+    cells = json.loads(page.read_text('utf-8'))['cells']
+    found = []
+    if page.stem != 'index' and not fewest_cells <= len(cells) <= most_cells:
+        found.append(f'{len(cells)} cells; a page has {fewest_cells} to {most_cells}')
+    for cell in cells:
+        found += [f'[{cell["id"]}] {fault}' for fault in faults_of_cell(cell)]
+    return found + never_shown(cells)
+
+
+def badly_formatted(paths):
+    "The files that `ruff format` would change"
+    command = [sys.executable, '-m', 'ruff', 'format', '--check', '--no-cache', *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode in (0, 1), done.stderr
+    names = re.findall(r'^Would reformat: (.*)$', done.stdout, re.M)
+    return [(root / name).resolve() for name in names]
+
+
+def linted(paths):
+    "What ruff finds, by path"
+    command = [
+        sys.executable,
+        '-m',
+        'ruff',
+        'check',
+        '--output-format',
+        'json',
+        '--no-cache',
+        *map(str, paths),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode in (0, 1), done.stderr
+    found = {path.resolve(): [] for path in paths}
+    for path in badly_formatted(paths):
+        found[path].append('is not formatted: `make export` does it')
+    for fault in json.loads(done.stdout):
+        where = f'cell {fault["cell"]}, ' if fault.get('cell') else ''
+        line = f'{where}line {fault["location"]["row"]}: {fault["code"]} {fault["message"]}'
+        found[Path(fault['filename']).resolve()].append(line)
+    return found
+
+
+def main(wanted):
+    "Print the faults; how many stand where none may"
+    pages = sorted(p for p in (root / 'nbs').glob('*.ipynb') if not wanted or p.stem in wanted)
+    scripts = [] if wanted else sorted((root / '.ci').glob('*.py'))
+    found = linted(pages + scripts)
+    for page in pages:
+        found[page.resolve()] += faults_of_page(page)
+    failing, tolerated = 0, 0
+    for path, faults in found.items():
+        open_page = path.stem in not_yet
+        if faults and (wanted or not open_page):
+            print(path.name, *faults, sep='\n  ')
+        if open_page:
+            tolerated += len(faults)
+        else:
+            failing += len(faults)
+    old = [page for page in pages if page.stem in not_yet]
+    print(f'{len(pages) - len(old)} pages keep all rules; {tolerated} faults left in {len(old)} others')
+    return failing
+
+
+if __name__ == '__main__':
+    sys.exit(bool(main(sys.argv[1:])))
