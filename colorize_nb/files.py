@@ -9,7 +9,8 @@ __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', '
            'description_tag', 'comment_tag', 'package_dir', 'photos_dir', 'results_dir', 'find_photos', 'PhotoError',
            'check_size', 'png_chunk', 'Apart', 'check_memory', 'read_ifd', 'write_ifd', 'Tags', 'in_order', 'tiff_head',
            'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify', 'extra_kind', 'what_is', 'slim_png',
-           'quiet', 'read_exif', 'cleaned', 'write_exif', 'read_blocks', 'replacing', 'write_csv']
+           'quiet', 'read_exif', 'without_storage', 'cleaned', 'write_exif', 'sane_dpi', 'read_blocks', 'replacing',
+           'write_csv']
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
 import csv
@@ -127,8 +128,8 @@ _appetite = {
     'BMP': 9,
     'GIF': 9,
     'PPM': 9,
-    'WEBP': 20,
-    'JPEG2000': 40,
+    'WEBP': 17,
+    'JPEG2000': 21,
     'AVIF': 24,
 }
 
@@ -498,19 +499,26 @@ def read_exif(
     return exif
 
 # %% ../nbs/00_files.ipynb #4d5cb3cc
+def without_storage(
+    exif: Tags,  # as read
+) -> Tags:
+    "The tags without those that describe how the pixels of the old file are stored."
+    main = {tag: value for tag, value in exif.main.items() if tag not in _storage}
+    camera = {tag: value for tag, value in exif.camera.items() if tag not in _storage}
+    return Tags(exif.order, main, camera, dict(exif.gps), exif.thumbnail)
+
+# %% ../nbs/00_files.ipynb #c9d821f4
 def cleaned(
     exif: Tags,  # as read
     size: tuple,  # (width, height) of the upright photo
 ) -> Tags:
     "What is still true of the photo once it is upright sRGB."
-    main = {tag: value for tag, value in exif.main.items() if tag not in _storage}
-    camera = {tag: value for tag, value in exif.camera.items() if tag not in _storage}
+    clean = without_storage(exif)
     now = {0xA001: (3, 'H', 1), 0xA002: (4, 'I', size[0]), 0xA003: (4, 'I', size[1])}  # 1 is sRGB
-    for tag in now.keys() & camera.keys():
+    for tag in now.keys() & clean.camera.keys():
         kind, letter, number = now[tag]
-        camera[tag] = kind, struct.pack(exif.order + letter, number)
-    clean = Tags(exif.order, main, camera, dict(exif.gps), exif.thumbnail)
-    if orientation_tag in main:
+        clean.camera[tag] = kind, struct.pack(exif.order + letter, number)
+    if orientation_tag in clean.main:
         clean.set(orientation_tag, 1)
     return clean
 
@@ -553,6 +561,12 @@ def _photoshop_iptc(block):
         at = start + 4 + (size + 1) // 2 * 2
     return b''
 
+
+def _read_comment(im):
+    "The comments of a JPEG or GIF file."
+    segments = [data for name, data in getattr(im, 'applist', []) if name == 'COM']
+    return '\n'.join(filter(None, map(_text, segments or [im.info.get('comment', b'')])))
+
 # %% ../nbs/00_files.ipynb #1b58d814
 def _raw_profile(text):
     "What ImageMagick packs into PNG text: a line with a name, one with a length, hexadecimal digits."
@@ -572,12 +586,6 @@ def _text(value):
         return value.decode('latin-1').strip('\0 \n')
 
 # %% ../nbs/00_files.ipynb #4b91f6af
-def _read_comment(im):
-    "The comments of a JPEG or GIF file."
-    segments = [data for name, data in getattr(im, 'applist', []) if name == 'COM']
-    return '\n'.join(filter(None, map(_text, segments or [im.info.get('comment', b'')])))
-
-
 def _read_iptc(exif, info, packed):
     "IPTC from wherever the format keeps it: TIFF tag, Photoshop's block in JPEG or TIFF, text in PNG."
     photoshop = info.get('photoshop')
@@ -585,21 +593,31 @@ def _read_iptc(exif, info, packed):
     inside = inside or exif.bytes(33723) or _photoshop_iptc(exif.bytes(34377)) or packed
     return _photoshop_iptc(inside) or inside
 
-# %% ../nbs/00_files.ipynb #1aa033c2
-def _sane_dpi(dpi):
-    "A resolution that can be true, in dots an inch; else None."
+
+def sane_dpi(
+    dpi,  # whatever stands for a resolution
+) -> 'tuple | None':  # (x, y) in dots an inch
+    "A resolution that can be true; None for others."
     try:
-        x, y = (float(d) for d in dpi)
+        x, y = (float(dots) for dots in dpi)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return (x, y) if 1 <= x <= 65_535 and 1 <= y <= 65_535 else None
 
-
+# %% ../nbs/00_files.ipynb #1aa033c2
 def _rational(exif, tag):
     "A fraction of EXIF as a number; 0 if it is none."
     raw = exif.bytes(tag)
     top, bottom = struct.unpack(exif.order + 'II', raw) if len(raw) == 8 else (0, 0)
     return top / bottom if bottom else 0
+
+
+def _header_dpi(im):
+    "Resolution in the header of a file; Pillow makes one up for JPEG, so that is read by hand."
+    unit = {1: 1, 2: 2.54}.get(im.info.get('jfif_unit'))
+    if im.format != 'JPEG':
+        return im.info.get('dpi')
+    return [dots * unit for dots in im.info['jfif_density']] if unit else None
 
 
 def _tiff_dpi(exif):
@@ -637,9 +655,9 @@ def read_blocks(
     xmp = exif.bytes(700) or im.info.get('xmp', b'')
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     _repair(exif, xmp)
-    found = {'xmp': xmp, 'text': text, 'comment': _read_comment(im)}
+    found = {'xmp': xmp, 'comment': _read_comment(im) or text.pop('Comment', ''), 'text': text}
     found['iptc'] = _read_iptc(exif, im.info, packed.get('Raw profile type iptc', b''))
-    found['dpi'] = _sane_dpi(im.info.get('dpi')) or _sane_dpi(_tiff_dpi(exif))
+    found['dpi'] = sane_dpi(_header_dpi(im)) or sane_dpi(_tiff_dpi(exif))
     return exif, {name: value for name, value in found.items() if value}
 
 # %% ../nbs/00_files.ipynb #25fba32e

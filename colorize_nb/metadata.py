@@ -1,4 +1,4 @@
-"""Draft.
+"""Save a coloured photo with everything that the old file said, and with the word that its colours were made by a program.
 
 Docs: https://colorize-nb.github.io/colorize_nb/metadata.html.md"""
 
@@ -34,7 +34,9 @@ from colorize_nb.files import (
     read_exif,
     read_ifd,
     replacing,
+    sane_dpi,
     tiff_head,
+    without_storage,
     write_exif,
     write_ifd,
 )
@@ -138,7 +140,7 @@ def fitting_exif(
         left_out.append(f'EXIF tag 0x{tag:04X} of {size:,} bytes: all of EXIF may take {limit:,}')
     return block
 
-# %% ../nbs/00_metadata.ipynb #4922da36
+# %% ../nbs/00_metadata.ipynb #3ab29d2b
 def _words(info):
     "Comment and PNG text as lines."
     lines = [f'{name}: {value}' for name, value in info.get('text', {}).items()]
@@ -158,7 +160,7 @@ def _write_words(exif, info, kind, left_out):
     else:
         left_out.append(f'comment and text: {kind} has one place for them, and it was taken')
 
-# %% ../nbs/00_metadata.ipynb #32a103af
+# %% ../nbs/00_metadata.ipynb #3983bd9f
 def _write_dpi(exif, dpi):
     "Resolution into EXIF."
     for tag, dots in zip((282, 283), dpi):
@@ -166,7 +168,7 @@ def _write_dpi(exif, dpi):
         exif.main[tag] = (5, struct.pack(exif.order + 'II', top, bottom))
     exif.set(296, 2)  # dots an inch
 
-# %% ../nbs/00_metadata.ipynb #4f3e7ab9
+
 def _fitting_xmp(text, limit, left_out):
     "A packet that fits: the history of its editing goes first."
     for name in ('xmpMM:History', 'photoshop:History', 'photoshop:DocumentAncestors', 'xmpMM:Pantry'):
@@ -178,7 +180,10 @@ def _fitting_xmp(text, limit, left_out):
         return ''
     return text
 
-# %% ../nbs/00_metadata.ipynb #0a8db925
+# %% ../nbs/00_metadata.ipynb #94c44dc9
+_limits = {'JPEG': (65_527, 65_000), 'PNG': (2**30, 2**30), 'WEBP': (2**30, 2**30), 'TIFF': (2**30, 2**30)}
+
+
 def _pack_xmp(info, kind, mark, left_out):
     "The XMP packet for a result, with the mark."
     text = cleaned_xmp(info.get('xmp', b''))
@@ -187,20 +192,17 @@ def _pack_xmp(info, kind, mark, left_out):
     text = _fitting_xmp(text, _limits[kind][1] - 2000, left_out)  # room for the mark
     return (text if mark is None else marked_xmp(text, **mark)).encode()
 
-# %% ../nbs/00_metadata.ipynb #3ab29d2b
-_limits = {'JPEG': (65_527, 65_000), 'PNG': (2**30, 2**30), 'WEBP': (2**30, 2**30), 'TIFF': (2**30, 2**30)}
-
 
 def _pack_exif(info, kind, thumbnail, left_out):
     "The EXIF block for a result: with the words and the resolution where the format has no other place."
-    exif = read_exif(info.get('exif', b''))
+    exif = without_storage(read_exif(info.get('exif') or b''))
     if kind in ('WEBP', 'TIFF'):
         _write_words(exif, info, kind, left_out)
     if info.get('dpi') and kind != 'TIFF' and (exif.main or kind == 'WEBP'):
         _write_dpi(exif, info['dpi'])
     return fitting_exif(exif, thumbnail if kind != 'TIFF' else b'', _limits[kind][0], left_out)
 
-# %% ../nbs/00_metadata.ipynb #3983bd9f
+# %% ../nbs/00_metadata.ipynb #898437fa
 def pack_blocks(
     info: dict,  # as `open_photo` gives it
     kind: str,  # JPEG, PNG, WEBP or TIFF
@@ -209,8 +211,8 @@ def pack_blocks(
     gray: bool = False,  # are the pixels gray? The profile of sRGB is one of colours
 ) -> tuple[dict, list]:  # exif, xmp, iptc, icc_profile (bytes), comment, text, dpi; what had to be left out
     "What goes into a file of this kind, each thing in the place that the format has for it."
-    left_out = list(info.get('left_out', ()))
-    out = {'dpi': info.get('dpi'), 'icc_profile': b'' if gray else srgb_profile(), 'comment': '', 'text': {}}
+    info, left_out = info | {'dpi': sane_dpi(info.get('dpi'))}, list(info.get('left_out', ()))
+    out = {'dpi': info['dpi'], 'icc_profile': b'' if gray else srgb_profile(), 'comment': '', 'text': {}}
     out |= {'exif': _pack_exif(info, kind, thumbnail, left_out), 'xmp': _pack_xmp(info, kind, mark, left_out)}
     wanted = ('comment', 'text', 'iptc') if kind in ('JPEG', 'PNG') else ('iptc',)
     out |= {name: info[name] for name in wanted if info.get(name)}
@@ -273,7 +275,7 @@ def png_chunks(
         chunks.append(png_chunk(b'eXIf', blocks['exif'].removeprefix(b'Exif\0\0')))
     if blocks.get('iptc'):
         chunks.append(_iptc_chunk(blocks['iptc']))
-    lines = {'XML:com.adobe.xmp': blocks['xmp'].decode(), **blocks['text'], 'Comment': blocks['comment']}
+    lines = {'XML:com.adobe.xmp': blocks['xmp'].decode(), 'Comment': blocks['comment'], **blocks['text']}
     return b''.join(chunks + [_text_chunk(key, text) for key, text in lines.items() if text])
 
 # %% ../nbs/00_metadata.ipynb #98ea9bd0
@@ -321,7 +323,7 @@ def add_tags(
         file.write(struct.pack(order + 'I', new))
         pointer, at = new + 2 + 12 * len(tags), following
 
-# %% ../nbs/00_metadata.ipynb #1783db68
+# %% ../nbs/00_metadata.ipynb #7c1abc20
 result_formats = {
     '.jpg': 'JPEG',
     '.jpeg': 'JPEG',
@@ -334,7 +336,16 @@ result_formats = {
 
 _largest = {'JPEG': 65_500, 'WEBP': 16_383}  # pixels a side that the formats can hold
 
-# %% ../nbs/00_metadata.ipynb #9bc3d710
+
+def _write_png(photo, part, blocks):
+    "A photo and its metadata as PNG, of 8 or 16 bits."
+    import imagecodecs
+
+    data = memoryview(imagecodecs.png_encode(np.ascontiguousarray(pixels_of(photo))))
+    with open(part, 'wb') as file:
+        file.writelines([data[:33], png_chunks(blocks), data[33:]])  # 33: signature and IHDR
+
+# %% ../nbs/00_metadata.ipynb #025171ab
 def _ready(photo, kind, left_out):
     "A photo in a mode that this kind of file holds."
     if max(photo.size) > _largest.get(kind, 2**31):
@@ -351,16 +362,7 @@ def _ready(photo, kind, left_out):
         return image_to_srgb(photo, alpha=False)
     return photo
 
-# %% ../nbs/00_metadata.ipynb #5628c8f2
-def _write_png(photo, part, blocks):
-    "A photo and its metadata as PNG, of 8 or 16 bits."
-    import imagecodecs
-
-    data = memoryview(imagecodecs.png_encode(np.ascontiguousarray(pixels_of(photo))))
-    with open(part, 'wb') as file:
-        file.writelines([data[:33], png_chunks(blocks), data[33:]])  # 33: signature and IHDR
-
-# %% ../nbs/00_metadata.ipynb #b332e60b
+# %% ../nbs/00_metadata.ipynb #d42f27c0
 def _write(packed, part, kind):
     "Photos with their metadata as a file."
     photo, blocks = packed[0]
@@ -376,7 +378,7 @@ def _write(packed, part, kind):
         options = {name: blocks[name] for name in ('exif', 'xmp', 'icc_profile') if blocks[name]}
         bare.save(part, kind, quality=95, **options)
 
-# %% ../nbs/00_metadata.ipynb #00a4c32c
+# %% ../nbs/00_metadata.ipynb #400e4c12
 def _tiff_options(photo, blocks):
     "What tifffile is to do with a page."
     options = {
@@ -393,7 +395,7 @@ def _tiff_options(photo, blocks):
         options |= {'resolution': blocks['dpi'], 'resolutionunit': 'inch'}
     return options
 
-# %% ../nbs/00_metadata.ipynb #8629f43e
+# %% ../nbs/00_metadata.ipynb #a83d46a6
 def _write_tiff(packed, part):
     "Pages with their metadata as TIFF."
     import tifffile
@@ -405,7 +407,16 @@ def _write_tiff(packed, part):
     with open(part, 'r+b') as file:
         add_tags(file, [in_order(page, pages[0].order) for page in pages])
 
-# %% ../nbs/00_metadata.ipynb #471d3bda
+
+def _packed(photo, kind, mark, missing):
+    "A photo ready for a kind of file, and its metadata; what it cannot hold is added to `missing`."
+    info, photo = photo.info, _ready(photo, kind, missing)
+    small = _thumbnail(photo) if info.get('thumbnail') and kind != 'TIFF' else b''
+    blocks, left_out = pack_blocks(info, kind, mark, small, photo.mode in ('L', 'LA'))
+    missing += [sentence for sentence in left_out if sentence not in missing]
+    return photo, blocks
+
+# %% ../nbs/00_metadata.ipynb #9b5f86bb
 def _kind_of(file, photos):
     "The format that a name asks for; PhotoError if it cannot hold the photos."
     kind = result_formats.get(file.suffix.lower())
@@ -416,7 +427,16 @@ def _kind_of(file, photos):
         raise PhotoError(f'{len(photos)} pages into {file.name}: only TIFF holds several, and at least one')
     return kind
 
-# %% ../nbs/00_metadata.ipynb #98fc674d
+
+def _write_whole(packed, file, kind, like):
+    "A file whole or not at all, with the times and the mode of another."
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part:
+        _write(packed, part, kind)
+        if like is not None:
+            shutil.copystat(like, part)
+
+# %% ../nbs/00_metadata.ipynb #db51d787
 def _thumbnail(photo):
     "A small JPEG of a photo, as cameras put it into EXIF."
     scale = min(1, 160 / max(photo.size))
@@ -426,16 +446,7 @@ def _thumbnail(photo):
     small.save(file, 'JPEG', quality=80)
     return file.getvalue()
 
-
-def _packed(photo, kind, mark, missing):
-    "A photo ready for a kind of file, and its metadata; what it cannot hold is added to `missing`."
-    info, photo = photo.info, _ready(photo, kind, missing)
-    small = _thumbnail(photo) if info.get('thumbnail') and kind != 'TIFF' else b''
-    blocks, left_out = pack_blocks(info, kind, mark, small, photo.mode in ('L', 'LA'))
-    missing += [sentence for sentence in left_out if sentence not in missing]
-    return photo, blocks
-
-# %% ../nbs/00_metadata.ipynb #e8d20acf
+# %% ../nbs/00_metadata.ipynb #7e29f79f
 def save_photo(
     photo: 'Image.Image | DeepPhoto | list',  # with metadata in `info`; a list becomes the pages of a TIFF
     file: Path,  # its suffix says the format: JPEG, PNG, WebP or TIFF; PNG and TIFF keep 16 bits
@@ -451,15 +462,6 @@ def save_photo(
     _write_whole(packed, file, kind, like)
     return file
 
-# %% ../nbs/00_metadata.ipynb #9bdc3ca5
-def _write_whole(packed, file, kind, like):
-    "A file whole or not at all, with the times and the mode of another."
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part:
-        _write(packed, part, kind)
-        if like is not None:
-            shutil.copystat(like, part)
-
 # %% ../nbs/00_metadata.ipynb #d5443834
 def result_mark(
     path: Path,  # any file
@@ -467,10 +469,10 @@ def result_mark(
     "The mark in a photo that this project coloured, whatever its name."
     try:
         with as_photo_error(), open_source(path) as file:
-            im = identify(file)
-            if im is not None and im.format in result_formats.values():
-                blocks = read_blocks(im, file if im.format == 'TIFF' else None)[1]
-                return read_mark(blocks.get('xmp', b''))
+            tiff = tiff_head(file)[0]
+            im = Image.new('L', (1, 1)) if tiff else identify(file)
+            if im is not None and (tiff or im.format in result_formats.values()):
+                return read_mark(read_blocks(im, file if tiff else None)[1].get('xmp', b''))
     except PhotoError:
         return None
 
