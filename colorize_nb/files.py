@@ -14,6 +14,7 @@ __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', '
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
 import csv
+import ctypes
 import io
 import itertools
 import logging
@@ -454,6 +455,19 @@ def _hush_ends():
             _readers['warnings'].__exit__(None, None, None)
 
 # %% ../nbs/00_files.ipynb #1ec32775
+def _hush_libtiff():
+    "Tell the TIFF library inside Pillow to keep its remarks to itself; where it is not found, it talks on."
+    home = Path(Image.__file__).parent
+    for file in [*home.parent.glob('pillow.libs/libtiff*'), *home.glob('.dylibs/libtiff*')]:
+        try:
+            ctypes.CDLL(str(file)).TIFFSetErrorHandler(None)
+        except (OSError, AttributeError):
+            pass
+
+
+_hush_libtiff()
+
+# %% ../nbs/00_files.ipynb #fc6dc97c
 @contextmanager
 def quiet():
     "While photos are read, what their readers remark on stays unsaid: whatever matters becomes a PhotoError."
