@@ -304,9 +304,21 @@ def tiff_bytes(
     tile = page.number(322) * page.number(323) or strip
     if tile > max(4 * w * h, 2**22):
         raise PhotoError(f'a TIFF tile of {tile:,} pixels for {w} x {h}: the file is damaged, copy it again')
+    _check_parts(page, w, h)
     return (w * h + tile) * samples * ((deep + 7) // 8)
 
 # %% ../nbs/00_files.ipynb #3ad102e5
+def _check_parts(page, w, h):
+    "Refuse a TIFF page with fewer strips or tiles than its size needs."
+    width, rows = page.number(322, w) or w, page.number(323) or page.number(278, h) or h
+    needed = -(-w // width) * -(-h // rows)
+    kind, raw = page.main.get(324 if 324 in page.main else 273, (4, bytes(4 * needed)))
+    if len(raw) // _sizes[kind] < needed:
+        raise PhotoError(
+            f'a TIFF of {w:,} x {h:,} without all its strips or tiles: copy or download it again'
+        )
+
+# %% ../nbs/00_files.ipynb #5b1374ab
 def is_camera_raw(
     file: BinaryIO,  # open TIFF file
     page: Tags,  # its first page
