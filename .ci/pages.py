@@ -38,7 +38,6 @@ not_yet = {
     '13_deploy',
     '17_autoencoder',
     '18_classification',
-    'index',
 }
 
 
