@@ -3,8 +3,8 @@
 The committed notebooks become pages with the outputs that are stored in them; nothing is run. The reference
 is made of the comments in the source (.ci/reference.py), the front page holds the page that colours photos.
 Then the site is held to its promises: Sphinx warns of nothing, each link leads somewhere, each picture says
-what it shows, each public name has its entry, and in Chromium each page opens without an error and asks no other
-host. Sphinx lives in an environment of its own (constraints-site.txt), for nothing else needs it.
+what it shows, each public name has its entry, and in Chromium each page opens without an error and asks no
+other host. Sphinx lives in an environment of its own (constraints-site.txt), for nothing else needs it.
 """
 
 import ast
