@@ -287,7 +287,9 @@ def other_exif(p):
             for made in ('image/png', 'image/jpeg'):
                 path, _ = b.download(file.name, made)
                 kept = Image.open(path).getexif()
-                assert kept.get(0x010F) == 'maker of the scanner' and kept[0x0112] == 1, f'{made}: {dict(kept)}'
+                assert kept.get(0x010F) == 'maker of the scanner' and kept[0x0112] == 1, (
+                    f'{made}: {dict(kept)}'
+                )
         del p.photos[kind]
     return '; '.join(said)
 

@@ -20,6 +20,7 @@ extensions = ['myst_nb']
 nb_execution_mode = 'off'
 nb_merge_streams = True
 nb_output_stderr = 'remove'
+nb_render_markdown_format = 'myst'
 nb_ipywidgets_js = {}  # they would come from other hosts
 nb_code_prompt_show = 'Show the code ({type})'
 nb_code_prompt_hide = 'Hide the code'
