@@ -56,6 +56,11 @@ def left_out(cell):
     return hidden or 'google.colab' in cell['source'] and marks.get('eval') == 'false'
 
 
+def imports(lines):
+    "Hardly anything but imports, and more than a few"
+    return len(lines) > 5 and sum(not line.startswith(('import ', 'from ', ' ', ')')) for line in lines) < 2
+
+
 def code(cell, heading):
     "A code cell without its `#|` lines: they decide what is shown, and become alt text"
     marks = flags(cell)
@@ -64,7 +69,7 @@ def code(cell, heading):
     tags = cell['metadata'].setdefault('tags', [])
     if 'hide_input' in marks or marks.get('echo') == 'false':
         tags.append('remove-input')
-    elif 'code-fold' in marks or 'export' in marks and len(lines) > most_lines:
+    elif 'code-fold' in marks or 'export' in marks and len(lines) > most_lines or imports(lines):
         tags.append('hide-input')
     if 'hide_output' in marks or marks.get('output') == 'false':
         tags.append('remove-output')
