@@ -4,7 +4,7 @@ The committed notebooks become pages with the outputs that are stored in them; n
 is made of the comments in the source (.ci/reference.py), the front page holds the page that colours photos.
 Then the site is held to its promises: Sphinx warns of nothing, each link leads somewhere, each picture says
 what it shows, each public name has its entry, and in Chromium each page opens without an error and asks no
-other host. Sphinx lives in an environment of its own (constraints-site.txt), for nothing else needs it.
+other host. Sphinx and its settings (.ci/_site) live in an environment of their own (constraints-site.txt).
 """
 
 import ast
@@ -256,7 +256,7 @@ def build():
     made, doctrees = source.with_name('html'), source.with_name('doctrees')
     shutil.rmtree(made, ignore_errors=True)
     strict = ['-q', '-W', '--keep-going', '-b', 'html']
-    run(sphinx, *strict, '-c', root / '.ci/site', '-d', doctrees, source, made)
+    run(sphinx, *strict, '-c', root / '.ci/_site', '-d', doctrees, source, made)
     made.rename(built)
     size = sum(file.stat().st_size for file in built.rglob('*') if file.is_file())
     return f'{len(list(built.rglob("*.html")))} pages, {size / 1e6:.1f} MB'
