@@ -35,10 +35,8 @@ not_yet = {
     '10_comparison',
     '11_colorize',
     '12_archive',
-    '13_deploy',
     '17_autoencoder',
     '18_classification',
-    'index',
 }
 
 
