@@ -32,7 +32,7 @@ from .encoders import lite0_features, load_weights, save_weights
 from .losses import ColorLoss, GANLoss, PerceptualLoss
 from .patchgan import PatchDiscriminator
 from .photo import find_photos, open_photo, package_dir, photos_dir, replacing, write_csv
-from .training import Adversary, choose_precision, color_learner, fast_bf16, runaway, used_model
+from .training import Adversary, color_learner, fast_bf16, runaway, used_model
 from .unet import create_generator
 
 # %% ../nbs/08_runs.ipynb #9fe95dae
@@ -53,8 +53,11 @@ class Resume(Callback):
 
     def before_fit(self):
         self.start_epoch, self.start_batch, self.saved = 0, 0, time.time()
-        if not self.file.exists():
-            return
+        if self.file.exists():
+            self.resume()
+        print(f'computes in {self.learn.autocast.precision}', flush=True)
+
+    def resume(self):
         state = torch.load(self.file, map_location=self.dls.device, weights_only=True)
         self.same_precision(state.get('precision', 'bf16'))  # older checkpoints knew nothing else
         self.model.load_state_dict(state['model'])
@@ -485,7 +488,6 @@ def main(
         clip=clip,
         ema=ema,
     )
-    print(f'computes in {choose_precision(precision, dls.device)}', flush=True)
     (learn.fit if schedule == 'flat' else learn.fit_one_cycle)(epochs, slice(encoder_lr, lr), wd=wd)
     weights = folder / 'weights.safetensors'
     minutes = learn.train_log.rows[-1]['minutes']
