@@ -7,10 +7,10 @@ Docs: https://colorize-nb.github.io/colorize_nb/encoders.html.md"""
 # %% auto #0
 __all__ = ['WeightsError', 'read_state', 'load_lite', 'lite_encoder', 'lite_stages', 'lite0_features', 'GlobalLook', 'LiteUnet',
            'lend_weights', 'lend_lite', 'torchvision_weights', 'Resnet18Unet', 'split_params', 'save_weights',
-           'load_weights']
+           'on_paper', 'load_weights', 'weights_card']
 
 # %% ../nbs/04_encoders.ipynb #8336f4e3
-import importlib.util, json
+import importlib, importlib.util, json
 from functools import partial
 from pathlib import Path
 import torch, torch.nn.functional as F
@@ -22,6 +22,7 @@ from colorize_nb.unet import (
     create_generator,
     generator_names,
     generators,
+    later,
     register_generator,
 )
 
@@ -30,20 +31,49 @@ class WeightsError(RuntimeError):
     "Pretrained weights that cannot be had; the message says where they were looked for and what to do."
 
 
-def read_state(file):
+def _check_tensors(file, state):
+    "Raise unless these are names and tensors that fit into the file they come from; as `meta` tensors they take no memory."
+    if not isinstance(state, dict):
+        raise WeightsError(f'{file} holds a {type(state).__name__}, expected a state dict: names and tensors')
+    size, total = Path(file).stat().st_size, 0
+    for name, v in state.items():
+        if not isinstance(name, str) or not isinstance(v, Tensor):
+            raise WeightsError(f'{file}: {name!r} is a {type(v).__name__}, expected only names and tensors')
+        if name.endswith(('.weight', '.bias')) and not v.is_floating_point():
+            raise WeightsError(f'{file}: {name} holds {v.dtype}, expected floating point numbers')
+        total += v.nbytes
+        if max(v.untyped_storage().nbytes(), total // 2) > size:  # tied weights may be named twice
+            raise WeightsError(
+                f'{file} has {size:,} bytes, and {name} would take more: it is not to be trusted'
+            )
+
+
+def _check_finite(file, name, v):
+    "Raise if a tensor holds nan or infinity."
+    if not v.isfinite().all():
+        raise WeightsError(
+            f'{file}: {name} holds numbers that are not finite, as a training that diverged leaves them: '
+            'take weights of an earlier epoch'
+        )
+
+
+def read_state(
+    file: Path,  # of torch: a state dict, names and tensors
+) -> dict:
     "A state dict from a file of torch; whatever is wrong with the file becomes a WeightsError."
     if not Path(file).is_file():
         raise WeightsError(f'no weights at {file}')
     try:
+        _check_tensors(file, torch.load(file, map_location='meta', weights_only=True))  # what it promises
         weights = torch.load(file, map_location='cpu', weights_only=True)
+    except WeightsError:
+        raise
     except Exception as e:  # bytes that are not weights make the unpickler fail in a dozen ways
         raise WeightsError(
             f'{file} is not a file of weights that torch can read ({type(e).__name__}): download it again'
         ) from e
-    if not isinstance(weights, dict):
-        raise WeightsError(
-            f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors'
-        )
+    for name, v in weights.items():
+        _check_finite(file, name, v)
     return weights
 
 
@@ -327,49 +357,125 @@ def save_weights(
     half: bool = True,  # store as float16: half the size
     **metadata,  # short texts to keep in the file
 ) -> Path:
-    "Weights for using (not for resuming), with the generator's name inside."
+    "Weights for using (not for resuming), with the generator's name inside; numbers that are not finite are refused."
     from safetensors.torch import save
 
     if getattr(generator, 'name', None) not in generators:
         raise ValueError(
             f'{type(generator).__name__} has no name that load_weights could use: make it with create_generator'
         )
-    file = Path(file)
-    state = {
-        k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in generator.state_dict().items()
-    }
-    config = {'config': json.dumps(generator.config)} if getattr(generator, 'config', None) else {}
+    file, state = Path(file), generator.state_dict()
+    for name, v in state.items():
+        _check_finite(file, name, v)
+    state = {k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in state.items()}
+    about = {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name}
+    if getattr(generator, 'config', None):
+        about['config'] = json.dumps(generator.config)
     with replacing(file) as part:
-        part.write_bytes(
-            save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config})
-        )
+        part.write_bytes(save(state, about))
     return file
 
+# %% ../nbs/04_encoders.ipynb #a1b2c3d2
+def _numbers(config):
+    "All whole numbers in the settings of a network."
+    parts = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    yield from (n for part in parts for n in _numbers(part))
+    if isinstance(config, int):
+        yield config
 
-def load_weights(
-    file: Path,  # .safetensors made by `save_weights`
-    device='cpu',  # where to
-) -> nn.Module:  # the generator, in float32, ready to use
-    "The generator that a weights file holds."
+
+def on_paper(
+    name: str,  # for `create_generator`
+    **config,  # the same
+) -> nn.Module:  # all tensors on the device `meta`: shapes, and no numbers
+    "A generator that takes no memory: to see whether settings are possible, and what they would cost."
+    if max(_numbers(config), default=0) > 4096:
+        raise ValueError(f'{name} with {config}: a number over 4096 would make a network that fits nowhere')
+    if name in later:
+        importlib.import_module(f'colorize_nb.{later[name]}')  # what it computes once must have numbers
+    try:
+        with torch.device('meta'):
+            return create_generator(name, pretrained=False, **config)
+    except Exception as e:  # settings from anywhere fail in a dozen ways
+        raise ValueError(f'there is no {name} with the settings {config}: {" ".join(str(e).split())}') from e
+
+# %% ../nbs/04_encoders.ipynb #a1b2c3d4
+def _header(file):
+    "What a weights file promises: its texts, and the shape of each tensor. No number is read."
     from safetensors import safe_open, SafetensorError
 
     if not Path(file).is_file():
         raise WeightsError(f'no weights at {file}')
     try:
         with safe_open(file, 'pt', device='cpu') as f:
-            about = f.metadata() or {}
-            state = {k: f.get_tensor(k) for k in f.keys()}
+            return f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     except (SafetensorError, OSError) as e:
         raise WeightsError(f'{file} is not a safetensors file of this project: {e}') from e
+
+
+def _named(file, about):
+    "The generator that the texts of a weights file name, and its settings."
     name = about.get('generator')
     if name not in generator_names():
         raise WeightsError(f'{file} holds generator {name!r}, known are {", ".join(generator_names())}')
-    generator = create_generator(name, pretrained=False, **json.loads(about.get('config', '{}')))
     try:
-        generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as e:
-        raise WeightsError(
-            f'the tensors in {file} are not those of {name}: {" ".join(str(e).split())[:200]}'
-        ) from e
+        config = json.loads(about.get('config', '{}'))
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict) or {'name', 'pretrained'} & config.keys():
+        raise WeightsError(f'{file}: these are no settings of a network: {about["config"][:80]}')
+    return name, config
+
+
+def _check_shapes(file, name, found, generator):
+    "Raise unless the header of a file fits a generator."
+    own = {k: tuple(v.shape) for k, v in generator.state_dict().items()}
+    for key in own | found:
+        if own.get(key) != found.get(key):
+            raise WeightsError(
+                f'the tensors in {file} are not those of {name}: {key} has shape {found.get(key)}, '
+                f'expected {own.get(key)}'
+            )
+
+# %% ../nbs/04_encoders.ipynb #a1b2c3d5
+def load_weights(
+    file: Path,  # .safetensors made by `save_weights`
+    device='cpu',  # where to
+) -> nn.Module:  # the generator, in float32, ready to use
+    "The generator that a weights file holds; a file that does not fit is refused before memory is taken."
+    from safetensors.torch import load_file
+
+    about, shapes = _header(file)
+    name, config = _named(file, about)
+    if config:  # without settings it is as large as it always is
+        try:
+            _check_shapes(file, name, shapes, on_paper(name, **config))
+        except ValueError as e:
+            raise WeightsError(f'{file}: {e}') from e
+    generator = create_generator(name, pretrained=False, **config)
+    _check_shapes(file, name, shapes, generator)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
+    for key, v in state.items():
+        _check_finite(file, key, v)
+    generator.load_state_dict(state)
     generator.origin = Path(file).name
     return generator.to(device).eval()
+
+
+def weights_card(
+    file: Path,  # of weights; its card is the file of the same name that ends in .json
+) -> dict:  # what it says of `saturation` and `even`; {} without a card
+    "What the card beside weights says of their use, checked."
+    card, ranges = Path(file).with_suffix('.json'), {'saturation': 5, 'even': 1}
+    if not card.is_file():
+        return {}
+    try:
+        said = json.loads(card.read_text('utf-8'))
+        found = {key: said[key] for key in ranges if key in said}
+        if not all(type(v) in (int, float) and 0 <= v <= ranges[k] for k, v in found.items()):
+            raise ValueError(found)
+    except (OSError, ValueError, TypeError, RecursionError) as e:
+        raise WeightsError(
+            f'{card} is not a card: expected JSON with saturation from 0 to 5 and even from 0 to 1'
+        ) from e
+    return found
