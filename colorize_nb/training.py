@@ -6,10 +6,11 @@ Docs: https://colorize-nb.github.io/colorize_nb/training.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'PassL', 'Adversary', 'fast_bf16', 'measured_gain', 'choose_precision', 'Autocast', 'valid_L1',
-           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'color_learner']
+           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'NotFinite', 'Finite',
+           'color_learner']
 
 # %% ../nbs/07_training.ipynb #4bb64ae7
-import os, platform, time
+import math, os, platform, time
 from functools import partial
 import torch
 from torch import nn, Tensor
@@ -19,7 +20,6 @@ from fastai.vision.all import (
     Callback,
     ChannelsLast,
     DataLoaders,
-    GradientClip,
     Learner,
     OptimWrapper,
     ProgressCallback,
@@ -267,6 +267,53 @@ def runaway(
         return f'the error in ab is {last["valid_L1"] / best:.2f} times its best'
     return ''
 
+# %% ../nbs/07_training.ipynb #b2c3d4e2
+class NotFinite(FloatingPointError):
+    "A training whose numbers exploded; the message says where, and what to try."
+
+    def __init__(self, sentence: str):  # for the person who trains
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self):
+        return self.sentence  # fastai puts the name of the callback in front of the other text
+
+
+class Finite(Callback):
+    "Clip the gradient, and end a training whose loss, gradient or weights are not finite."
+
+    order = 16  # after Adversary
+
+    def __init__(self, clip: float = 1.0):  # longest gradient; 0 leaves it as it is
+        self.clip = clip
+
+    def check(self, what, value):
+        if not value.isfinite().all():
+            raise NotFinite(
+                f'{self.place()}: the {what} is not finite, at a learning rate of {self.opt.hypers[-1]["lr"]:.3g}. '
+                'Try a tenth of that learning rate, a clip of 1, or the precision float32'
+            )
+
+    def place(self):
+        if not self.training:
+            return f'epoch {self.epoch + 1}, validation'
+        done = getattr(self.dls.train, 'start_batch', 0)  # of this epoch, before a kill
+        return f'epoch {self.epoch + 1}, batch {done + self.iter + 1}'
+
+    def check_weights(self):
+        for name, value in self.model.state_dict().items():
+            self.check(f'weight {name}', value)
+
+    def after_loss(self):
+        self.check('loss', self.learn.loss_grad)
+
+    def before_step(self):
+        length = nn.utils.clip_grad_norm_(self.learn.parameters(), self.clip or math.inf)
+        self.check('gradient', length)
+
+    def before_validate(self):
+        self.check_weights()
+
 # %% ../nbs/07_training.ipynb #1b99ba33
 def color_learner(
     dls: DataLoaders,  # of (L, ab)
@@ -280,9 +327,7 @@ def color_learner(
     cbs: tuple = (),  # more callbacks, such as those of lesson 08
 ) -> Learner:
     "fastai Learner that trains a generator, with or without adversary."
-    all_cbs = [PassL(), ChannelsLast(), Autocast(precision), *cbs]
-    if clip:
-        all_cbs.append(GradientClip(clip))
+    all_cbs = [PassL(), ChannelsLast(), Autocast(precision), Finite(clip), *cbs]
     if ema:
         all_cbs.append(Average(ema))
     if adversary:
