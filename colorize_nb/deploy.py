@@ -87,13 +87,11 @@ def export_onnx(
 # %% ../nbs/13_deploy.ipynb #455f2f9b
 @call_parse
 def main(
-    weights: Annotated[
-        str, {'nargs': '?', 'opt': False}
-    ] = None,  # .safetensors; default the ones that come with the package
+    weights: Annotated[Path, Path.is_file, {'nargs': '?', 'opt': False}] = None,  # default our own
     out: Annotated[
-        str, {'nargs': '?', 'opt': False}
-    ] = None,  # .onnx; default the name of the weights, in this folder
-    size: int = 0,  # fix height and width, in pixels, for readers that need it; 0 is any size
+        Path, {'nargs': '?', 'opt': False}
+    ] = None,  # .onnx; default as the weights, in this folder
+    size: Annotated[int, 0, 4096] = 0,  # fixed height and width, pixels; 0 is any size
 ):
     "Write a trained network as ONNX, for onnxruntime and OpenCV."
     try:
@@ -341,9 +339,9 @@ def write_page(
 # %% ../nbs/13_deploy.ipynb #bd84f735
 @call_parse
 def page(
-    folder: str,  # where to write it; made if need be
+    folder: Path,  # where to write it; made if need be
     single: bool = False,  # one file, colorize.html, that also works when it is just opened
-    weights: str = None,  # weights of your own training; default the ones that come with the package
+    weights: Annotated[Path, Path.is_file] = None,  # of your own training; default our own
     wasm_only: bool = False,  # leave out the runtime for graphics cards (4 MB)
 ):
     "Write a web page that colours photos in the browser, for any static web server: no photo is uploaded."

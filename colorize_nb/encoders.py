@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/encoders.html.md"""
 # %% auto #0
 __all__ = ['WeightsError', 'read_state', 'load_lite', 'lite_encoder', 'lite_stages', 'lite0_features', 'GlobalLook', 'LiteUnet',
            'lend_weights', 'lend_lite', 'torchvision_weights', 'Resnet18Unet', 'split_params', 'save_weights',
-           'on_paper', 'load_weights', 'weights_card']
+           'on_paper', 'known_device', 'load_weights', 'weights_card']
 
 # %% ../nbs/04_encoders.ipynb #8336f4e3
 import importlib, importlib.util, json
@@ -438,6 +438,16 @@ def _check_shapes(file, name, found, generator):
             )
 
 # %% ../nbs/04_encoders.ipynb #a1b2c3d5
+def known_device(
+    name: str,  # as torch names it: cpu, cuda, cuda:1, mps
+):
+    "Refuse a device that this computer does not have."
+    try:
+        torch.ones(1, device=name).item()  # `meta` has no numbers to give
+    except (AssertionError, NotImplementedError, RuntimeError, ValueError) as e:
+        raise ValueError(f'{name!r} is no device of this computer: it may have cpu, cuda or mps') from e
+
+
 def load_weights(
     file: Path,  # .safetensors made by `save_weights`
     device='cpu',  # where to

@@ -6,7 +6,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/training.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'PassL', 'Adversary', 'fast_bf16', 'measured_gain', 'choose_precision', 'Autocast', 'valid_L1',
-           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'NotFinite', 'Finite',
+           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'TrainingError', 'Finite',
            'color_learner']
 
 # %% ../nbs/07_training.ipynb #4bb64ae7
@@ -268,8 +268,8 @@ def runaway(
     return ''
 
 # %% ../nbs/07_training.ipynb #b2c3d4e2
-class NotFinite(FloatingPointError):
-    "A training whose numbers exploded; the message says where, and what to try."
+class TrainingError(FloatingPointError):
+    "A training that cannot go on; the message says why, and what to try."
 
     def __init__(self, sentence: str):  # for the person who trains
         super().__init__(sentence)
@@ -289,7 +289,7 @@ class Finite(Callback):
 
     def check(self, what, value):
         if not value.isfinite().all():
-            raise NotFinite(
+            raise TrainingError(
                 f'{self.place()}: the {what} is not finite, at a learning rate of {self.opt.hypers[-1]["lr"]:.3g}. '
                 'Try a tenth of that learning rate, a clip of 1, or the precision float32'
             )
