@@ -9,7 +9,7 @@ __all__ = ['commands', 'without_body', 'fault', 'check_options', 'read_options',
            'main']
 
 # %% ../nbs/20_commands.ipynb #d0000004
-import argparse, ast, inspect, math, signal, sys
+import argparse, ast, inspect, math, signal, sys, warnings
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -94,6 +94,14 @@ def _refused(value, rule):
         return str(e)
 
 # %% ../nbs/20_commands.ipynb #d0000021
+def _not_among(value, rule):
+    "What is wrong with a text that must be one of some."
+    choices = rule.get('choices') if isinstance(rule, dict) else None
+    if not choices or value in choices:
+        return ''
+    return f'{value!r}: choose from {", ".join(map(str, choices))}'
+
+# %% ../nbs/20_commands.ipynb #d000021b
 def fault(
     value,  # of an option
     rules: tuple,  # numbers (smallest, largest), functions, {'choices': ...}
@@ -101,18 +109,13 @@ def fault(
     "Hold a value to the rules of its option."
     if isinstance(value, (list, tuple)):
         return next(filter(None, (fault(v, rules) for v in value)), '')
+    wrong = []
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        wrong = _outside(value, [r for r in rules if isinstance(r, (int, float))])
-        if wrong:
-            return wrong
-    for rule in rules:
-        choices = rule.get('choices') if isinstance(rule, dict) else None
-        if choices and value not in choices:
-            return f'{value!r}: choose from {", ".join(map(str, choices))}'
-        wrong = _refused(value, rule) if callable(rule) else ''
-        if wrong:
-            return wrong
-    return ''
+        wrong.append(_outside(value, [r for r in rules if isinstance(r, (int, float))]))
+    wrong += [_not_among(value, rule) for rule in rules]
+    if not any(wrong):  # a function may count on the others
+        wrong += [_refused(value, rule) for rule in rules if callable(rule)]
+    return next(filter(None, wrong), '')
 
 # %% ../nbs/20_commands.ipynb #d0000025
 def check_options(
@@ -128,7 +131,7 @@ def check_options(
         if wrong:
             raise argparse.ArgumentError(None, f'--{name.lower().replace("_", "-")} {wrong}')
 
-
+# %% ../nbs/20_commands.ipynb #db000025
 def read_options(
     name: str,  # of a command
     argv: list,  # the texts after it
@@ -163,7 +166,7 @@ def terminable():
     finally:
         signal.signal(signal.SIGTERM, before)
 
-
+# %% ../nbs/20_commands.ipynb #db000028
 def call(
     name: str,  # of a command
     argv: list,  # the texts after it
@@ -171,13 +174,33 @@ def call(
     "Check the options of a command, load it, check what needs its module, and run it."
     options = read_options(name, argv)
     module, function = commands[name].split(':')
-    command = getattr(import_module(f'colorize_nb.{module}'), function)
-    check_options(command, options)
-    kinds = inspect.signature(command).parameters
-    loose = [k for k, p in kinds.items() if p.kind is p.VAR_POSITIONAL]
-    command(*(v for k in loose for v in options.pop(k)), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # of libraries: for programmers, not for photographers
+        command = getattr(import_module(f'colorize_nb.{module}'), function)
+        check_options(command, options)
+        kinds = inspect.signature(command).parameters
+        loose = [k for k, p in kinds.items() if p.kind is p.VAR_POSITIONAL]
+        command(*(v for k in loose for v in options.pop(k)), **options)
 
 # %% ../nbs/20_commands.ipynb #d0000029
+_ended = 'nothing is left half-written'
+
+
+def _last_line(error):
+    "Of an end that somebody else has caused: what to say, and the exit code."
+    if isinstance(error, argparse.ArgumentError):
+        return f'{str(error).splitlines()[0]} (--help lists the options)', 2
+    if isinstance(error, Terminated):
+        return f'ended by SIGTERM; {_ended}', 128 + signal.SIGTERM
+    if isinstance(error, KeyboardInterrupt):
+        return f'ended by Ctrl-C; {_ended}', 128 + signal.SIGINT
+    if isinstance(error, MemoryError):
+        return 'not enough memory: smaller photos, a smaller --size or --bs take less', 1
+    if isinstance(error.code, str):
+        return error.code, 1
+    return '', error.code or 0
+
+# %% ../nbs/20_commands.ipynb #d000029b
 def run(
     name: str,  # of a command
     argv: list,  # the texts after it
@@ -187,23 +210,13 @@ def run(
     try:
         with terminable():
             call(name, argv)
-    except argparse.ArgumentError as e:
-        line, code = f'{str(e).splitlines()[0]} (--help lists the options)', 2
-    except Terminated:
-        line, code = 'ended by SIGTERM; the same command goes on where it was', 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        line, code = 'ended by Ctrl-C; the same command goes on where it was', 128 + signal.SIGINT
-    except MemoryError:
-        line, code = 'not enough memory: smaller photos, a smaller --size or --bs take less', 1
-    except SystemExit as e:
-        if e.code is None or isinstance(e.code, int):
-            return e.code or 0
-        line, code = str(e.code).removeprefix(f'{name}: '), 1
+    except (argparse.ArgumentError, KeyboardInterrupt, MemoryError, SystemExit) as e:
+        line, code = _last_line(e)
     if line:
-        print(f'{name}: {line}', file=sys.stderr, flush=True)
+        print(f'{name}: {line.removeprefix(f"{name}: ")}', file=sys.stderr, flush=True)
     return code
 
-
+# %% ../nbs/20_commands.ipynb #d000029c
 def main():
     "Entry point of all commands: the name under which the program was called says which it is."
     sys.exit(run(Path(sys.argv[0]).name.removesuffix('.exe'), sys.argv[1:]))

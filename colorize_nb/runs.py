@@ -18,47 +18,22 @@ import torch
 from torch import nn, Tensor
 from torchvision.utils import make_grid
 from PIL import Image, ImageOps
-from fastai.vision.all import (
-    Callback,
-    CancelEpochException,
-    CancelFitException,
-    DataLoaders,
-    Learner,
-    default_device,
-    set_seed,
-)
+from fastai.vision.all import Callback, CancelEpochException, CancelFitException
+from fastai.vision.all import DataLoaders, Learner, default_device, set_seed
 from fastcore.script import call_parse
 from filelock import FileLock, Timeout
+
+# %% ../nbs/08_runs.ipynb #s19f790a
 from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_image, to_tensor
 from .data import photo_dls
-from colorize_nb.encoders import (
-    WeightsError,
-    known_device,
-    lite0_features,
-    load_weights,
-    on_paper,
-    save_weights,
-)
+from .encoders import WeightsError, known_device, lite0_features, load_weights
+from .encoders import on_paper, save_weights
 from .losses import ColorLoss, GANLoss, PerceptualLoss
 from .patchgan import PatchDiscriminator
-from colorize_nb.photo import (
-    PhotoError,
-    find_photos,
-    open_photo,
-    package_dir,
-    photos_dir,
-    replacing,
-    write_csv,
-)
-from colorize_nb.training import (
-    Adversary,
-    TrainingError,
-    color_learner,
-    fast_bf16,
-    precisions,
-    runaway,
-    used_model,
-)
+from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
+from .photo import replacing, write_csv
+from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
+from .training import runaway, used_model
 from .unet import create_generator, generator_names
 
 # %% ../nbs/08_runs.ipynb #c3d4e5f1
@@ -76,7 +51,7 @@ def _read_checkpoint(file):
         raise ValueError(f'{file.name} is not a checkpoint of a training here')
     return state
 
-
+# %% ../nbs/08_runs.ipynb #s1d4e5f1
 def load_checkpoint(
     folder: Path,  # of a training
 ) -> dict:  # the state to go on from; None before the first
@@ -99,7 +74,7 @@ def load_checkpoint(
 
 # %% ../nbs/08_runs.ipynb #9fe95dae
 class Resume(Callback):
-    "Checkpoint every few minutes and at each epoch's end; on start, go on where the last checkpoint was, exactly."
+    "Checkpoint every few minutes and after each epoch; on start, go on exactly where the last one was."
 
     order = 70  # after Recorder and the scheduler, like fastai's SkipToEpoch
 
@@ -251,13 +226,19 @@ def middle_squares(
         )
     )
 
-
+# %% ../nbs/08_runs.ipynb #s19fa1dd
 class TrainLog(Callback):
     "A row an epoch into log.csv, a line now and then on the screen, a picture an epoch of the same photos."
 
     order = 65  # before Resume saves the rows
 
-    def __init__(self, folder, every=30, batch=None, n_pictures=12):
+    def __init__(
+        self,
+        folder: Path,  # for log.csv and the pictures
+        every: float = 30,  # seconds between lines
+        batch: tuple = None,  # (L, ab) to draw; default the first validation photos
+        n_pictures: int = 12,  # of them
+    ):
         self.folder, self.every, self.batch, self.n_pictures = Path(folder), every, batch, n_pictures
 
     def state_dict(self):
@@ -337,11 +318,15 @@ class TrainLog(Callback):
 
 # %% ../nbs/08_runs.ipynb #c00a4c09
 class KeepWeights(Callback):
-    "Save the weights after each epoch; with a `factor`, stop when colours run away and keep those of the epoch before."
+    "Save the weights after each epoch; with a `factor`, stop when colours run away, one epoch back."
 
     order = 66
 
-    def __init__(self, folder, factor=0.0):
+    def __init__(
+        self,
+        folder: Path,  # for weights.safetensors
+        factor: float = 0.0,  # of `runaway`; 0 never stops
+    ):
         self.file, self.factor = Path(folder) / 'weights.safetensors', factor
 
     def reason(self):
@@ -400,7 +385,7 @@ def strip(
     plt.close(fig)
     return fig
 
-
+# %% ../nbs/08_runs.ipynb #s13cbd40
 def flipbook(
     folder,  # of a training
     interval: int = 400,  # milliseconds a picture
@@ -423,7 +408,7 @@ def flipbook(
 
 # %% ../nbs/08_runs.ipynb #ebe502f1
 def processor() -> str:  # as '2 cores of Intel(R) Xeon(R) Processor, AVX512, bfloat16'
-    "What this computer computes with: cores, name, widest instructions in use, and whether it is fast at bfloat16."
+    "What this computer computes with: cores, name, widest instructions, and whether bfloat16 is fast."
     info = Path('/proc/cpuinfo')
     names = re.findall(r'^model name\s*: (.*)$', info.read_text(), re.M) if info.exists() else []
     name = names[0] if names else platform.processor() or platform.machine()
@@ -431,28 +416,26 @@ def processor() -> str:  # as '2 cores of Intel(R) Xeon(R) Processor, AVX512, bf
         ', bfloat16' if fast_bf16('cpu') else ''
     )
 
+# %% ../nbs/08_runs.ipynb #s1e502f1
+def _git(*args):
+    "What git says of this checkout; 'unknown' outside one."
+    r = subprocess.run(['git', *args], capture_output=True, text=True, cwd=package_dir())
+    return r.stdout.strip() if r.returncode == 0 else 'unknown'
+
 
 def provenance() -> dict:  # texts
     "Where a figure comes from: command, commit, date, hardware, versions."
-
-    def git(*args):
-        r = subprocess.run(['git', *args], capture_output=True, text=True, cwd=package_dir())
-        return r.stdout.strip() if r.returncode == 0 else 'unknown'
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    commit = git('rev-parse', '--short', 'HEAD')
-    if commit != 'unknown' and git('status', '--porcelain', '-uno'):
-        commit += '+changes'
+    changed = _git('status', '--porcelain', '-uno') not in ('', 'unknown')
     return dict(
         command=' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        commit=commit,
+        commit=_git('rev-parse', '--short', 'HEAD') + ('+changes' if changed else ''),
         date=time.strftime('%Y-%m-%d'),
-        hardware=gpu or processor(),
+        hardware=torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
         python=platform.python_version(),
         torch=torch.__version__,
     )
 
-
+# %% ../nbs/08_runs.ipynb #s2e502f1
 def made_by(file) -> str:  # run.json or eval.json
     "What made a stored result: command, minutes, hardware, commit, date."
     made = json.loads(Path(file).read_text())
@@ -479,7 +462,7 @@ def net_config(
             f'{text!r} does not name settings of a network: write them as n_down=7,base=32'
         ) from None
 
-
+# %% ../nbs/08_runs.ipynb #s1f026a3
 def known_generator(name: str):  # for `create_generator`
     "Refuse a name that no generator has."
     if name not in generator_names():
@@ -502,7 +485,7 @@ def _settings(o):
         known['init_sha256'] = hashlib.sha256(Path(o.init).read_bytes()).hexdigest()
     return known
 
-
+# %% ../nbs/08_runs.ipynb #s1d4e5f2
 def _check_together(o):
     "Refuse options that do not go together, before hours are spent."
     net = net_config(o.net)
@@ -513,7 +496,7 @@ def _check_together(o):
     if paper and sum(p.nbytes for p in paper.parameters()) > 4e9:
         raise ArgumentError(None, f'--net {o.net}: more than 4 GB of weights cannot be trained here')
 
-
+# %% ../nbs/08_runs.ipynb #s2d4e5f2
 def _loaders(o):
     "Batches of the photos that the options name."
     paths = find_photos(o.photos or photos_dir() / 'color')
@@ -531,7 +514,7 @@ def _loaders(o):
         old_film=o.old_film,
     )
 
-
+# %% ../nbs/08_runs.ipynb #s3d4e5f2
 def _loss(o, model, dls):
     "The loss that the options name; a generator that answers with classes brings its own."
     make_loss = getattr(model, 'make_loss', None)
@@ -549,7 +532,22 @@ def _loss(o, model, dls):
         eyes = PerceptualLoss(lite0_features().to(dls.device, memory_format=torch.channels_last))
     return ColorLoss(eyes, o.perceptual, o.chroma, o.beta, o.l1, o.psnr, o.colour)
 
+# %% ../nbs/08_runs.ipynb #s4d4e5f2
+def _network(o, dls):
+    "The generator that the options name, its discriminator, and the loss: what a training needs."
+    model = load_weights(o.init) if o.init else create_generator(o.generator, **net_config(o.net))
+    adversary = None
+    if o.gan:
+        adversary = Adversary(PatchDiscriminator(), GANLoss(o.gan), o.pixel_weight, o.gan_weight, o.d_lr)
+    return model, adversary, _loss(o, model, dls)
 
+
+def _drawn(o):
+    "Photos that somebody wants to see drawn, as a batch."
+    shown = find_photos(o.draw) if o.draw else []
+    return middle_squares(shown[:: -(-len(shown) // 12)], o.size) if shown else None
+
+# %% ../nbs/08_runs.ipynb #c3d4e5a1
 def _learner(o):
     "The training that the options name."
     set_seed(o.seed)
@@ -557,19 +555,12 @@ def _learner(o):
     for path, why in dls.photos.broken:
         print(f'left out {path}: {why}', flush=True)
     print(f'{len(dls.train_ds)} photos to train on, {len(dls.valid_ds)} to validate', flush=True)
-    model = load_weights(o.init) if o.init else create_generator(o.generator, **net_config(o.net))
-    adversary = None
-    if o.gan:
-        adversary = Adversary(PatchDiscriminator(), GANLoss(o.gan), o.pixel_weight, o.gan_weight, o.d_lr)
-    shown = find_photos(o.draw) if o.draw else []
-    drawn = middle_squares(shown[:: -(-len(shown) // 12)], o.size) if shown else None
+    model, adversary, loss = _network(o, dls)
     how = dict(precision=o.precision, beta1=o.beta1, clip=o.clip, ema=o.ema)
-    loss, stop = _loss(o, model, dls), o.stop if o.gan else 0.0
-    return run_learner(
-        dls, model, o.out, o.every, stop, drawn, _settings(o), loss=loss, adversary=adversary, **how
-    )
+    how.update(loss=loss, adversary=adversary, settings=_settings(o))
+    return run_learner(dls, model, o.out, o.every, o.stop if o.gan else 0.0, _drawn(o), **how)
 
-
+# %% ../nbs/08_runs.ipynb #s5d4e5f2
 def _train(o):
     "Train from the first or the last checkpoint to the end."
     for file in o.out.glob('checkpoint*.pt') if o.restart else ():
