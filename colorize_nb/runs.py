@@ -33,7 +33,7 @@ from .patchgan import PatchDiscriminator
 from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
 from .photo import replacing, write_csv
 from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
-from .training import runaway, used_model
+from .training import real_colour, runaway, used_model, valid_L1, valid_colour
 from .unet import create_generator, generator_names
 
 # %% ../nbs/08_runs.ipynb #c3d4e5f1
@@ -46,7 +46,7 @@ def _read_checkpoint(file):
     except Exception as e:  # damaged bytes fail in a dozen ways
         raise ValueError(f'{file.name} is damaged ({type(e).__name__})') from e
     if damaged:
-        raise ValueError(f'{file.name} is damaged: {damaged} does not have its checksum')
+        raise ValueError(f'{file.name} is damaged: its part {Path(damaged).name} does not have its checksum')
     if not isinstance(state, dict) or not {'model', 'opt', 'epoch', 'batch', 'callbacks'} <= state.keys():
         raise ValueError(f'{file.name} is not a checkpoint of a training here')
     return state
@@ -60,16 +60,12 @@ def load_checkpoint(
     files = [file for file in files if file.exists()]
     for file in files:
         try:
-            state = _read_checkpoint(file)
+            return _read_checkpoint(file)
         except ValueError as e:
-            print(e, flush=True)
-            continue
-        if 'previous' in file.name:
-            print(f'goes on from {file.name}', flush=True)
-        return state
+            print(f'{e}: is there one before it?', flush=True)
     if files:
         raise TrainingError(
-            f'no checkpoint in {folder} can be used: begin anew with --restart, or in another --out'
+            f'no checkpoint in {folder} is whole: --restart begins anew, or use another --out'
         )
 
 # %% ../nbs/08_runs.ipynb #9fe95dae
@@ -112,7 +108,8 @@ class Resume(Callback):
             self.model.load_state_dict(state['model'])
             self.opt.opt.load_state_dict(state['opt'])
             for name, cb in self.stateful().items():
-                cb.load_state_dict(state['callbacks'][name])
+                if name in state['callbacks']:  # older checkpoints know fewer
+                    cb.load_state_dict(state['callbacks'][name])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as e:
             reason = ' '.join(str(e).split())[:100]
             self.refuse(f'holds a checkpoint of another network or version ({type(e).__name__}: {reason})')
@@ -213,18 +210,9 @@ def middle_squares(
     size: int,  # pixels
 ) -> tuple[Tensor, Tensor]:  # L (B, 1, size, size) and ab (B, 2, size, size), normalised
     "The middle of each photo, as a batch to draw after every epoch."
-    return split_lab(
-        rgb_to_lab(
-            torch.stack(
-                [
-                    to_tensor(
-                        ImageOps.fit(open_photo(p).convert('RGB'), (size, size), Image.Resampling.BICUBIC)
-                    )
-                    for p in photos
-                ]
-            )
-        )
-    )
+    images = [open_photo(p).convert('RGB') for p in photos]
+    squares = [ImageOps.fit(im, (size, size), Image.Resampling.BICUBIC) for im in images]
+    return split_lab(rgb_to_lab(torch.stack([to_tensor(im) for im in squares])))
 
 # %% ../nbs/08_runs.ipynb #s19fa1dd
 class TrainLog(Callback):
@@ -318,7 +306,7 @@ class TrainLog(Callback):
 
 # %% ../nbs/08_runs.ipynb #c00a4c09
 class KeepWeights(Callback):
-    "Save the weights after each epoch; with a `factor`, stop when colours run away, one epoch back."
+    "Save the weights after each epoch; with a `factor`, stop when colours run away."
 
     order = 66
 
@@ -329,17 +317,37 @@ class KeepWeights(Callback):
     ):
         self.file, self.factor = Path(folder) / 'weights.safetensors', factor
 
+    def state_dict(self):
+        return dict(start=self.start)
+
+    def load_state_dict(self, state):
+        self.start = state['start']
+
+    def before_fit(self):
+        self.start = []
+
+    def look(self):
+        "The row of a network that has not been trained yet."
+        model, seen = used_model(self.learn).eval(), []
+        with torch.no_grad():
+            for batch in self.dls.valid:
+                L, ab = (t.as_subclass(Tensor) for t in batch)
+                numbers = [float(f(model(L), ab, L)) for f in (valid_L1, valid_colour, real_colour)]
+                seen.append([len(L), *numbers])
+        mean = [sum(row[0] * row[k] for row in seen) / sum(row[0] for row in seen) for k in (1, 2, 3)]
+        return dict(zip(('valid_L1', 'valid_colour', 'real_colour'), mean))
+
     def reason(self):
-        return (
-            runaway(self.learn.train_log.rows, self.factor)
-            if self.factor and self.learn.train_log.rows
-            else ''
-        )
+        rows = self.learn.train_log.rows
+        return runaway([*self.start, *rows], self.factor) if self.factor and rows else ''
 
     def before_epoch(self):
         if self.reason():
             print(f'stopped after epoch {len(self.learn.train_log.rows)}: {self.reason()}', flush=True)
             raise CancelFitException()
+        if self.factor and self.epoch == 0 and not self.start:
+            self.start = [self.look()]
+            save_weights(used_model(self.learn), self.file)  # worth keeping if all that follows is worse
 
     def after_epoch(self):
         if self.epoch >= self.learn.resume.start_epoch and not self.reason():
@@ -362,8 +370,17 @@ def run_learner(
     return color_learner(dls, generator, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_runs.ipynb #2f3cbd40
+def _show_row(ax, file, n):
+    "The first `n` pictures of a row that `TrainLog` has drawn."
+    im = Image.open(file)
+    ax.imshow(im.crop((0, 0, min(im.width, n * (im.height - 2) + 2), im.height)))
+    ax.set_ylabel(file.stem.replace('_0', ' ').replace('_', ' '), fontsize=9)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+# %% ../nbs/08_runs.ipynb #f2f2f2f2
 def strip(
-    folder,  # of a training
+    folder: Path,  # of a training
     epochs: tuple = None,  # which; default the first, one in the middle, the last
     n: int = 6,  # photos
     width: float = 8,  # of the figure, inches
@@ -373,35 +390,25 @@ def strip(
 
     last = len(list(Path(folder).glob('epoch_*.jpg')))
     rows = ['gray', *(f'epoch_{e:02d}' for e in epochs or sorted({1, (1 + last) // 2, last})), 'real']
-    fig, axs = plt.subplots(
-        len(rows), 1, figsize=(width, len(rows) * (width + 0.2) / n), layout='constrained'
-    )
+    figsize = (width, len(rows) * (width + 0.2) / n)
+    fig, axs = plt.subplots(len(rows), figsize=figsize, layout='constrained')
     for ax, row in zip(axs, rows):
-        im = Image.open(Path(folder) / f'{row}.jpg')
-        ax.imshow(im.crop((0, 0, min(im.width, n * (im.height - 2) + 2), im.height)))
-        ax.set_ylabel(row.replace('_0', ' ').replace('_', ' '), fontsize=9)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        _show_row(ax, Path(folder) / f'{row}.jpg', n)
     plt.close(fig)
     return fig
 
 # %% ../nbs/08_runs.ipynb #s13cbd40
 def flipbook(
-    folder,  # of a training
+    folder: Path,  # of a training
     interval: int = 400,  # milliseconds a picture
 ):  # ipywidgets box
     "Play the pictures of all epochs: for Jupyter and Colab; GitHub shows only `strip`."
     import ipywidgets as widgets
 
     frames = [f.read_bytes() for f in sorted(Path(folder).glob('epoch_*.jpg'))]
-    image = widgets.Image(value=frames[0], format='jpeg')
-    play, slider = (
-        kind(value=1, min=1, max=len(frames), **more)
-        for kind, more in (
-            (widgets.Play, dict(interval=interval)),
-            (widgets.IntSlider, dict(description='epoch')),
-        )
-    )
+    image, some = widgets.Image(value=frames[0], format='jpeg'), dict(value=1, min=1, max=len(frames))
+    play = widgets.Play(interval=interval, **some)
+    slider = widgets.IntSlider(description='epoch', **some)
     widgets.jslink((play, 'value'), (slider, 'value'))
     slider.observe(lambda change: setattr(image, 'value', frames[change.new - 1]), 'value')
     return widgets.VBox([widgets.HBox([play, slider]), image])
@@ -485,7 +492,7 @@ def _settings(o):
         known['init_sha256'] = hashlib.sha256(Path(o.init).read_bytes()).hexdigest()
     return known
 
-# %% ../nbs/08_runs.ipynb #s1d4e5f2
+
 def _check_together(o):
     "Refuse options that do not go together, before hours are spent."
     net = net_config(o.net)
