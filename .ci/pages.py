@@ -29,7 +29,6 @@ not_yet = {
     '04_encoders',
     '05_patchgan',
     '06_losses',
-    '08_runs',
     '09_metrics',
     '10_comparison',
     '11_colorize',

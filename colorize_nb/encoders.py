@@ -35,17 +35,15 @@ def _check_tensors(file, state):
     "Raise unless these are names and tensors that fit into their file; on `meta` they take no memory."
     if not isinstance(state, dict):
         raise WeightsError(f'{file} holds a {type(state).__name__}, expected a state dict: names and tensors')
-    total = 0
+    total, size = 0, Path(file).stat().st_size
     for name, v in state.items():
         if not isinstance(name, str) or not isinstance(v, Tensor):
             raise WeightsError(f'{file}: {name!r} is a {type(v).__name__}, expected only names and tensors')
         if name.endswith(('.weight', '.bias')) and not v.is_floating_point():
             raise WeightsError(f'{file}: {name} holds {v.dtype}, expected floating point numbers')
         total += v.nbytes
-        if max(v.untyped_storage().nbytes(), total // 2) > size:  # tied weights may be named twice
-            raise WeightsError(
-                f'{file} has {size:,} bytes, and {name} would take more: it is not to be trusted'
-            )
+        if max(v.untyped_storage().nbytes(), total // 2) > size:  # some are named twice
+            raise WeightsError(f'{file}: {name} would take more bytes than the file has: do not trust it')
 
 # %% ../nbs/04_encoders.ipynb #e4000003
 def _check_finite(file, name, v):
@@ -57,20 +55,23 @@ def _check_finite(file, name, v):
         )
 
 # %% ../nbs/04_encoders.ipynb #e4000001
+def _torch_load(file, device):
+    "What torch finds in a file; no code in it is run."
+    try:
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as e:  # bytes that are not weights fail in a dozen ways
+        reason = f'is not a file of weights that torch can read ({type(e).__name__}): download it again'
+        raise WeightsError(f'{file} {reason}') from e
+
+
 def read_state(
     file: Path,  # of torch: a state dict, names and tensors
 ) -> dict:
     "A state dict from a file of torch; whatever is wrong with the file becomes a WeightsError."
     if not Path(file).is_file():
         raise WeightsError(f'no weights at {file}')
-    try:
-        _check_tensors(file, torch.load(file, map_location='meta', weights_only=True))  # what it promises
-        weights = torch.load(file, map_location='cpu', weights_only=True)
-    except WeightsError:
-        raise
-    except Exception as e:  # bytes that are not weights fail in a dozen ways
-        reason = f'is not a file of weights that torch can read ({type(e).__name__}): download it again'
-        raise WeightsError(f'{file} {reason}') from e
+    _check_tensors(file, _torch_load(file, 'meta'))  # what it promises; no memory is taken
+    weights = _torch_load(file, 'cpu')
     for name, v in weights.items():
         _check_finite(file, name, v)
     return weights

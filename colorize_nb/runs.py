@@ -570,7 +570,8 @@ def _learner(o):
 # %% ../nbs/08_runs.ipynb #s5d4e5f2
 def _train(o):
     "Train from the first or the last checkpoint to the end."
-    for file in o.out.glob('checkpoint*.pt') if o.restart else ():
+    left = [*o.out.glob('.*.part')]  # of a killed run, half-written
+    for file in left + [*o.out.glob('checkpoint*.pt')] * o.restart:
         file.unlink()
     learn = _learner(o)
     fit = learn.fit if o.schedule == 'flat' else learn.fit_one_cycle
