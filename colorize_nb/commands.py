@@ -180,7 +180,8 @@ def call(
         check_options(command, options)
         kinds = inspect.signature(command).parameters
         loose = [k for k, p in kinds.items() if p.kind is p.VAR_POSITIONAL]
-        command(*(v for k in loose for v in options.pop(k)), **options)
+        values = [v for k in loose for v in options.pop(k)]
+        command(*values, **options)
 
 # %% ../nbs/20_commands.ipynb #d0000029
 _ended = 'nothing is left half-written'
