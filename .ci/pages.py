@@ -30,8 +30,6 @@ not_yet = {
     '04_encoders',
     '05_patchgan',
     '06_losses',
-    '07_training',
-    '08_runs',
     '10_comparison',
     '11_colorize',
     '12_archive',

@@ -83,12 +83,11 @@ class Colorizer:
         device: str = None,  # cpu, cuda, mps; default the best there is
     ):
         import torch
-        from colorize_nb.encoders import load_weights
+        from colorize_nb.encoders import load_weights, weights_card
 
         best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
         file = Path(weights) if weights else weights_file()
-        card = file.with_suffix('.json')
-        tuned = json.loads(card.read_text()) if card.is_file() else {}
+        tuned = weights_card(file)
         self.device, self.size, self.even = torch.device(device or best), size, tuned.get('even', 0.0)
         self.saturation = tuned.get('saturation', 1.0) if saturation is None else saturation
         self.generator = load_weights(file, self.device)

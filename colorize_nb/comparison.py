@@ -11,7 +11,7 @@ __all__ = ['most_psnr', 'reserved', 'smallest', 'measure_version', 'table_column
            'gray_photo', 'evaluate', 'sheet_row', 'contact_sheet', 'system_of', 'decimals', 'markdown_rows',
            'markdown_table', 'differences_table', 'missed_difference', 'vivid_lost', 'worst', 'worst_photos',
            'bleeding_map', 'edge_cost', 'bleeding_photos', 'write_tables', 'table_text', 'write_pictures',
-           'named_systems', 'compare', 'main', 'Guess', 'guess_widget']
+           'named_systems', 'compare', 'known_system', 'known_online', 'main', 'Guess', 'guess_widget']
 
 # %% ../nbs/10_comparison.ipynb #b5e98c86
 import csv, hashlib, io, json, math, os, random, sys, threading, time
@@ -636,19 +636,35 @@ def compare(
     return table
 
 # %% ../nbs/10_comparison.ipynb #4a4727c9
+def known_system(
+    spec: str,  # PATH or NAME=PATH
+):
+    "Refuse a system whose weights or folder are not there."
+    path = spec.rpartition('=')[2]
+    if path and not Path(path).exists():
+        raise ValueError(f'there is no {path}')
+
+
+def known_online(
+    names: str,  # lpips, fid or both, as lpips,fid
+):
+    "Refuse a measure that nobody can download."
+    unknown = set(filter(None, names.split(','))) - {'lpips', 'fid'}
+    if unknown:
+        raise ValueError(f'{", ".join(sorted(unknown))}: choose from lpips, fid')
+
+
 @call_parse
 def main(
-    *models: Annotated[
-        str, {'nargs': '*'}
-    ],  # weights, or folders with the results of any program; NAME=PATH names one; default: the weights that come with the package
-    photos: str = None,  # folder of colour photos; default the small set that comes with the project
+    *models: Annotated[str, known_system, {'nargs': '*'}],  # weights, or folders of results; or NAME=PATH
+    photos: Annotated[Path, Path.exists] = None,  # folder of colour photos; default our own
     Out: str = 'runs/eval',  # folder for tables, rows per photo, contact sheet and where they come from
-    size: int = 256,  # short side that our networks see
-    saturation: float = None,  # multiplies their chroma; default what each was tuned for
-    every: int = 1,  # take each so many-th photo
-    sheet: str = None,  # folder whose photos are drawn; default the measured ones
-    rows: int = 8,  # photos on the contact sheet
-    online: str = '',  # lpips, fid or both, as lpips,fid: their networks have to be downloaded
+    size: Annotated[int, 32, 2048] = 256,  # short side that our networks see
+    saturation: Annotated[float, 0, 5] = None,  # multiplies their chroma; default what each was tuned for
+    every: Annotated[int, 1] = 1,  # take each so many-th photo
+    sheet: Annotated[Path, Path.exists] = None,  # folder whose photos are drawn; default measured ones
+    rows: Annotated[int, 1, 1000] = 8,  # photos on the contact sheet
+    online: Annotated[str, known_online] = '',  # lpips, fid or both, as lpips,fid: needs a download
 ):
     "Measure colorizers on the same colour photos, beside the gray baseline. Run it again after a kill: it goes on where it was."
     try:

@@ -82,14 +82,11 @@ def export_onnx(
     return Path(file)
 
 # %% ../nbs/13_deploy.ipynb #455f2f9b
-_argument = {'nargs': '?', 'opt': False}  # of a command: without a name, and may be left out
-
-
 @call_parse
 def main(
-    weights: Annotated[str, _argument] = None,  # .safetensors; default the ones that come with the package
-    out: Annotated[str, _argument] = None,  # .onnx; default the name of the weights, in this folder
-    size: int = 0,  # fix height and width, in pixels, for readers that need it; 0 is any size
+    weights: Annotated[Path, Path.is_file, {'nargs': '?', 'opt': False}] = None,  # default our own
+    out: Annotated[Path, {'nargs': '?', 'opt': False}] = None,  # .onnx; default as the weights, here
+    size: Annotated[int, 0, 4096] = 0,  # fixed height and width, pixels; 0 is any size
 ):
     "Write a trained network as ONNX, for onnxruntime and OpenCV."
     file = Path(weights) if weights else weights_file()
@@ -344,9 +341,9 @@ def write_page(
 # %% ../nbs/13_deploy.ipynb #bd84f735
 @call_parse
 def page(
-    folder: str,  # where to write it; made if need be
+    folder: Path,  # where to write it; made if need be
     single: bool = False,  # one file, colorize.html, that also works when it is just opened
-    weights: str = None,  # weights of your own training; default the ones that come with the package
+    weights: Annotated[Path, Path.is_file] = None,  # of your own training; default our own
     wasm_only: bool = False,  # leave out the runtime for graphics cards (4 MB)
 ):
     "Write a web page that colours photos in the browser, for any static web server: no photo is uploaded."
