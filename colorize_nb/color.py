@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/color.html.md"""
 # %% auto #0
 __all__ = ['white_from_rgb', 'show_photos', 'to_tensor', 'to_image', 'srgb_to_linear', 'linear_to_srgb', 'rgb_to_lab',
            'lab_to_rgb', 'split_lab', 'join_lab', 'rgb_to_L', 'rgb_to_gray', 'in_gamut', 'clip_to_gamut',
-           'colourfulness']
+           'lab_to_screen', 'colourfulness']
 
 # %% ../nbs/01_color.ipynb #f0a40bc4
 import torch
@@ -170,11 +170,15 @@ def rgb_to_lab(
         return _in_pieces(_to_lab, rgb)
 
 # %% ../nbs/01_color.ipynb #5334e085
+def _from_root(f):
+    "Share of white whose root is `f`: the way back through step 3."
+    return _line_then_curve(f, _eps ** (1 / 3), 1 / _slope, lambda v: v * v * v)
+
+
 def _lab_to_linear(lab):
     L, a, b = _full(lab).unbind(-3)
     y = (L + 16) / 116
-    f = torch.stack([y + a / 500, y, y - b / 200], -3)
-    return _mix(_rgb_from_white, _line_then_curve(f, _eps ** (1 / 3), 1 / _slope, lambda v: v**3))
+    return _mix(_rgb_from_white, _from_root(torch.stack([y + a / 500, y, y - b / 200], -3)))
 
 
 def lab_to_rgb(
@@ -209,32 +213,71 @@ def join_lab(
     return torch.cat([(_full(L) + 1) * _L_half, _full(ab) * _ab_max], -3)
 
 # %% ../nbs/01_color.ipynb #d21823fe
+def _to_L(rgb):
+    "L of (..., 1 or 3, H, W): the second row of the matrix, one cube root."
+    linear = srgb_to_linear(rgb)
+    if rgb.shape[-3] == 3:
+        r, g, b = white_from_rgb[1].tolist()
+        red, green, blue = linear.split(1, -3)
+        linear = (r * red).add(green, alpha=g).add(blue, alpha=b)
+    root = _line_then_curve(linear, _eps, _slope, lambda v: _power(v, 1 / 3))
+    return (116 * root - 16) / _L_half - 1
+
+
 def rgb_to_L(
     rgb: Tensor,  # (..., 3, H, W) or (..., 1, H, W) gray, sRGB 0..1
 ) -> Tensor:  # (..., 1, H, W), -1..1
     "Normalised lightness of a photo: from its luminance, never from one channel."
     _check(rgb, 'rgb_to_L', (1, 3))
-    return split_lab(rgb_to_lab(rgb.expand(*rgb.shape[:-3], 3, *rgb.shape[-2:])))[0]
+    with torch.autocast(rgb.device.type, enabled=False):
+        return _in_pieces(_to_L, rgb)
 
 
 def rgb_to_gray(
     rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
 ) -> Tensor:  # (..., 3, H, W), sRGB 0..1, no chroma
-    "The gray photo with the same L: what black-and-white film would leave us."
+    "The gray photo with the same L: what a film that sees all colours as we do would leave us."
     L = rgb_to_L(rgb)
     return lab_to_rgb(join_lab(L, torch.zeros_like(L).repeat_interleave(2, -3)))
 
 # %% ../nbs/01_color.ipynb #da1991af
+def _within(linear, tol=1e-4):
+    "Which pixels of linear light (..., 3, H, W) lie in 0..1, or at most `tol` outside?"
+    return (linear - 0.5).abs_().amax(-3) <= 0.5 + tol
+
+
 def in_gamut(
     lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
     tol: float = 1e-4,  # how far outside 0..1 (linear light) still counts as inside
 ) -> Tensor:  # (..., H, W), bool
     "Which pixels can sRGB show?"
     _check(lab, 'in_gamut')
-    linear = _lab_to_linear(lab)
-    return ((linear >= -tol) & (linear <= 1 + tol)).all(-3)
+    return _within(_lab_to_linear(lab), tol)
 
 # %% ../nbs/01_color.ipynb #1eb718d4
+def _share_that_fits(far, steps):
+    "How much of its chroma each colour of `far` (3, M) may keep: `steps` halvings."
+    L, a, b = far
+    y = (L + 16) / 116
+    wish = torch.stack([a / 500, b / -200])  # of the roots of X and Z
+    from_x, from_y, from_z = _rgb_from_white.to(far).T[:, :, None]
+    light = from_y * _from_root(y)
+    low, step = torch.zeros_like(L), 1.0
+    for _ in range(steps):
+        step /= 2
+        x, z = _from_root(torch.addcmul(y, wish, low + step))
+        linear = torch.addcmul(light, from_x, x).addcmul_(from_z, z)
+        low += step * _within(linear[..., None])[:, 0]
+    return low
+
+# %% ../nbs/01_color.ipynb #2d1c0a11
+def _put(x, where, pixels):
+    "`x` (..., 3, H, W) with other values (3, M) at the flat places `where` of its pixels."
+    planes = x.movedim(-3, 0)
+    flat = planes.flatten(1).index_copy(1, where, pixels)
+    return flat.unflatten(1, planes.shape[1:]).movedim(0, -3)
+
+
 def clip_to_gamut(
     lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
     steps: int = 12,  # halvings: 12 leave 1/4096 of the chroma
@@ -242,19 +285,28 @@ def clip_to_gamut(
     "Reduce chroma where sRGB cannot show the colour, keeping L and hue."
     _check(lab, 'clip_to_gamut')
     lab = _full(lab)
-    pixels = lab.movedim(-3, 0).flatten(1)  # (3, N)
-    out = ~in_gamut(pixels[..., None])[:, 0]
-    if not out.any():
+    outside = (~_within(_in_pieces(_lab_to_linear, lab))).flatten().nonzero()[:, 0]
+    if not len(outside):
         return lab
-    far = pixels[:, out]  # (3, M): only the pixels that need work
-    low, high = torch.zeros_like(far[0]), torch.ones_like(far[0])
-    for _ in range(steps):
-        mid = (low + high) / 2
-        ok = in_gamut(torch.stack([far[0], far[1] * mid, far[2] * mid])[..., None])[:, 0]
-        low, high = torch.where(ok, mid, low), torch.where(ok, high, mid)
-    pixels = pixels.clone()
-    pixels[:, out] = torch.stack([far[0], far[1] * low, far[2] * low])
-    return pixels.unflatten(1, lab.movedim(-3, 0).shape[1:]).movedim(0, -3)
+    far = lab.movedim(-3, 0).flatten(1)[:, outside]  # (3, M): only the pixels that need work
+    k = _share_that_fits(far, steps)
+    return _put(lab, outside, torch.stack([far[0], k * far[1], k * far[2]]))
+
+# %% ../nbs/01_color.ipynb #2d1c0a10
+def lab_to_screen(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+) -> Tensor:  # (..., 3, H, W), sRGB 0..1
+    "The same as `lab_to_rgb(clip_to_gamut(lab))`, with one look at each pixel."
+    _check(lab, 'lab_to_screen')
+    with torch.autocast(lab.device.type, enabled=False):
+        lab = _full(lab)
+        linear = _in_pieces(_lab_to_linear, lab)
+        outside = (~_within(linear)).flatten().nonzero()[:, 0]
+        if len(outside):
+            far = lab.movedim(-3, 0).flatten(1)[:, outside]
+            far[1:] *= _share_that_fits(far, 12)
+            linear = _put(linear, outside, _lab_to_linear(far[..., None])[..., 0])
+        return _in_pieces(lambda x: linear_to_srgb(x).clamp_(0, 1), linear)
 
 # %% ../nbs/01_color.ipynb #e426fb95
 def colourfulness(
