@@ -255,7 +255,7 @@ def in_gamut(
     return _within(_lab_to_linear(lab), tol)
 
 # %% ../nbs/01_color.ipynb #1eb718d4
-def _share_that_fits(far, steps):
+def _share_that_fits(far, steps, tol=1e-4):
     "How much of its chroma each colour of `far` (3, M) may keep: `steps` halvings."
     L, a, b = far
     y = (L + 16) / 116
@@ -267,7 +267,7 @@ def _share_that_fits(far, steps):
         step /= 2
         x, z = _from_root(torch.addcmul(y, wish, low + step))
         linear = torch.addcmul(light, from_x, x).addcmul_(from_z, z)
-        low += step * _within(linear[..., None])[:, 0]
+        low += step * _within(linear[..., None], tol)[:, 0]
     return low
 
 # %% ../nbs/01_color.ipynb #2d1c0a11
@@ -295,16 +295,17 @@ def clip_to_gamut(
 # %% ../nbs/01_color.ipynb #2d1c0a10
 def lab_to_screen(
     lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+    tol: float = 1e-4,  # as in `in_gamut`: what is cut off without a further look
 ) -> Tensor:  # (..., 3, H, W), sRGB 0..1
     "The same as `lab_to_rgb(clip_to_gamut(lab))`, with one look at each pixel."
     _check(lab, 'lab_to_screen')
     with torch.autocast(lab.device.type, enabled=False):
         lab = _full(lab)
         linear = _in_pieces(_lab_to_linear, lab)
-        outside = (~_within(linear)).flatten().nonzero()[:, 0]
+        outside = (~_within(linear, tol)).flatten().nonzero()[:, 0]
         if len(outside):
             far = lab.movedim(-3, 0).flatten(1)[:, outside]
-            far[1:] *= _share_that_fits(far, 12)
+            far[1:] *= _share_that_fits(far, 12, tol)
             linear = _put(linear, outside, _lab_to_linear(far[..., None])[..., 0])
         return _in_pieces(lambda x: linear_to_srgb(x).clamp_(0, 1), linear)
 
