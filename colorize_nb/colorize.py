@@ -6,7 +6,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/colorize.html.md"""
 
 # %% auto #0
 __all__ = ['typical_chroma', 'edge_slope', 'weights_file', 'even_out', 'cache_dir', 'OnnxGenerator', 'onnx_generator',
-           'Colorizer', 'colorize']
+           'Colorizer', 'colorize', 'labelled']
 
 # %% ../nbs/11_colorize.ipynb #36a2ac85
 import json
@@ -312,3 +312,30 @@ def colorize(
     if _default is None:
         _default = Colorizer()
     return _default(photo)
+
+# %% ../nbs/11_colorize.ipynb #1abe1001
+def labelled(
+    im: 'Image.Image | DeepPhoto',  # a result
+    text: str = 'colours: a computer guessed',  # what it says
+) -> 'Image.Image | DeepPhoto':  # a copy with a small text in its lower right corner
+    "Say in the picture itself that the colours are made."
+    from PIL import ImageDraw, ImageFont
+
+    if isinstance(im, DeepPhoto):
+        return _labelled_deep(im, text)
+    im, font = im.copy(), ImageFont.load_default(max(8, min(im.size) // 36))
+    draw = ImageDraw.Draw(im)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font)
+    x, y = im.width - right - 6, im.height - bottom - 6
+    draw.rectangle((x - 6, y + top - 6, im.width, im.height), fill='black')
+    draw.text((x, y), text, fill='white', font=font)
+    return im
+
+# %% ../nbs/11_colorize.ipynb #1abe1002
+def _labelled_deep(photo, text):
+    "The same for 16 bits: only the pixels of the label change."
+    before = photo.to_image()
+    after, pixels = np.asarray(labelled(before, text)), photo.pixels.copy()
+    changed = (after != np.asarray(before)).any(-1)
+    pixels[changed] = after[changed].astype(np.uint16) * 257
+    return DeepPhoto(pixels, dict(photo.info))
