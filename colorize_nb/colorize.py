@@ -10,11 +10,12 @@ __all__ = ['typical_chroma', 'edge_slope', 'weights_file', 'even_out', 'cache_di
 
 # %% ../nbs/11_colorize.ipynb #36a2ac85
 import json
+import os
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
-from .photo import DeepPhoto, open_photo, package_dir, replacing, result_formats, save_photo
+from .photo import DeepPhoto, open_photo, package_dir, replacing
 
 # %% ../nbs/11_colorize.ipynb #93274955
 def _mean3(x):
@@ -51,15 +52,13 @@ def weights_file(
     "Weights inside the installed package, whole and unchanged."
     import hashlib
 
-    folder = package_dir() / 'weights'
+    folder, again = package_dir() / 'weights', 'install colorize_nb again'
     file, card = folder / f'{name}.safetensors', folder / f'{name}.json'
     if not file.is_file() or not card.is_file():
-        raise FileNotFoundError(f'{file} is not there: install colorize_nb again, or name other weights')
+        raise FileNotFoundError(f'{file} is not there: {again}, or name other weights')
     sha, want = hashlib.sha256(file.read_bytes()).hexdigest(), json.loads(card.read_text())['sha256']
     if sha != want:
-        raise ValueError(
-            f'{file} is damaged: its sha256 is {sha[:12]}..., expected {want[:12]}...; install colorize_nb again'
-        )
+        raise ValueError(f'{file} is damaged: its sha256 is {sha[:12]}, expected {want[:12]}; {again}')
     return file
 
 # %% ../nbs/11_colorize.ipynb #1b523854
@@ -84,71 +83,47 @@ def _device(name):
 
 def cache_dir() -> Path:  # made when something is put into it
     "Where this machine keeps what can be made again: $XDG_CACHE_HOME/colorize_nb, or ~/.cache/colorize_nb."
-    import os
-
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'colorize_nb'
 
 # %% ../nbs/11_colorize.ipynb #1aa8be13
 def _traced(file, target):
-    "The network of a weights file as ONNX: any batch, any size (opset 17, what readers of 2022 know)."
-    import torch, warnings
+    "The network of a weights file as ONNX: any batch, any size (opset 17, as in lesson 13)."
+    import torch
+    import warnings
     from colorize_nb.encoders import load_weights
 
-    sizes = {name: {0: 'n', 2: 'h', 3: 'w'} for name in ('L', 'ab')}
-    options = dict(input_names=['L'], output_names=['ab'], opset_version=17, dynamic_axes=sizes)
+    options = dict(input_names=['L'], output_names=['ab'], opset_version=17, dynamo=False)
+    options['dynamic_axes'] = {name: {0: 'n', 2: 'h', 3: 'w'} for name in ('L', 'ab')}
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the tracer warns of each size that it looks at
-        torch.onnx.export(
-            load_weights(file), (torch.zeros(1, 1, 64, 96),), str(part), dynamo=False, **options
-        )
+        torch.onnx.export(load_weights(file), (torch.zeros(1, 1, 64, 96),), str(part), **options)
     return target
 
-
+# %% ../nbs/11_colorize.ipynb #1aa8be15
 class OnnxGenerator:
     "A network of ours in onnxruntime: normalised L in, normalised ab out, on the CPU."
 
     training = False
+    eval = train = lambda self, mode=False: self  # it has no other mode
 
     def __init__(
         self,
-        file: Path,  # .onnx
-        threads: int = 0,  # 0: as many as torch uses
+        file: Path,  # .onnx, input `L`
     ):
-        import onnxruntime, torch
+        import onnxruntime
+        import torch
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        providers = ['CPUExecutionProvider']
-        self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        options.intra_op_num_threads = torch.get_num_threads()
+        self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
 
     def __call__(self, L):
         import torch
 
-        return torch.from_numpy(self.session.run(None, {'L': L.numpy()})[0])
-
-    def eval(self):
-        return self
-
-    train = lambda self, mode=True: self
+        return torch.from_numpy(self.session.run(None, {'L': L.contiguous().numpy()})[0])
 
 # %% ../nbs/11_colorize.ipynb #1aa8be14
-def _generator(file, device, runtime):
-    "The network of a weights file, in the runtime asked for."
-    from importlib.util import find_spec
-
-    if runtime not in ('torch', 'onnx', 'auto'):
-        raise ValueError(f'runtime {runtime!r}: expected torch, onnx or auto')
-    installed = find_spec('onnxruntime') is not None
-    if runtime == 'onnx' and not installed:
-        raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'")
-    if runtime == 'torch' or not installed or device.type != 'cpu':
-        from colorize_nb.encoders import load_weights
-
-        return load_weights(file, device)
-    return onnx_generator(file)
-
-
 def onnx_generator(
     file: Path,  # .safetensors
 ) -> OnnxGenerator:
@@ -158,8 +133,27 @@ def onnx_generator(
     kept = cache_dir() / f'{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:20]}.onnx'
     try:
         return OnnxGenerator(kept)
+    except ImportError:
+        raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'") from None
     except Exception:  # not there, or damaged: onnxruntime has no class of error of its own
         return OnnxGenerator(_traced(file, kept))
+
+# %% ../nbs/11_colorize.ipynb #1aa8be16
+def _generator(file, device, runtime):
+    "The network of a weights file, in the runtime asked for."
+    from importlib.util import find_spec
+
+    if runtime not in ('torch', 'onnx', 'auto'):
+        raise ValueError(f'runtime {runtime!r}: expected torch, onnx or auto')
+    if runtime == 'onnx' or runtime == 'auto' and device.type == 'cpu' and find_spec('onnxruntime'):
+        try:
+            return onnx_generator(file)
+        except OSError:  # no place for the cache: torch needs none
+            if runtime == 'onnx':
+                raise
+    from colorize_nb.encoders import load_weights
+
+    return load_weights(file, device)
 
 # %% ../nbs/11_colorize.ipynb #f297e560
 class Colorizer:
@@ -176,17 +170,28 @@ class Colorizer:
         runtime: str = 'torch',  # torch, onnx, or auto: onnxruntime on a CPU that has it installed
     ):
         file = Path(weights) if weights else weights_file()
-        card = file.with_suffix('.json')
-        tuned = json.loads(card.read_text()) if card.is_file() else {}
-        self.size, self.even = size, tuned.get('even', 0.0)
+        self.size, self.device, tuned = size, _device(device), _tuned(file)
+        self.even = tuned.get('even', 0.0)
         self.saturation = tuned.get('saturation', 1.0) if saturation is None else saturation
-        self.device = _device(device)
         self.generator = _generator(file, self.device, runtime)
 
-    @property
-    def knobs(self):  # dict of numbers
-        "What besides the network decides the colours: for whoever takes the same steps elsewhere."
-        return dict(saturation=self.saturation, soft=self.soft, even=self.even)
+# %% ../nbs/11_colorize.ipynb #f297e565
+def _tuned(file):
+    "What the card beside the weights says about them."
+    card = file.with_suffix('.json')
+    return json.loads(card.read_text()) if card.is_file() else {}
+
+
+@patch(as_prop=True)
+def knobs(self: Colorizer):  # dict of numbers
+    "What besides the network decides the colours: for whoever takes the same steps elsewhere."
+    return dict(saturation=self.saturation, soft=self.soft, even=self.even)
+
+
+def _base(photo):
+    "8 bits without opacity."
+    image = photo.to_image() if isinstance(photo, DeepPhoto) else photo
+    return image if image.mode in ('L', 'RGB') else image.convert(image.mode[:-1])
 
 # %% ../nbs/11_colorize.ipynb #f297e561
 @patch
@@ -222,6 +227,15 @@ def _answer(self: Colorizer, im):
     return torch.cat([ab, edge_slope(L, ab), L], 1)
 
 
+def _canvas(photo, base):
+    "An empty result, and a function that puts rows into it."
+    if isinstance(photo, DeepPhoto):
+        pixels = np.empty((base.height, base.width, 3), np.uint16)
+        return pixels, lambda top, rows: pixels.__setitem__(slice(top, top + len(rows)), rows)
+    image = Image.new('RGB', base.size)
+    return image, lambda top, rows: image.paste(Image.fromarray(rows), (0, top))
+
+# %% ../nbs/11_colorize.ipynb #f297e566
 @patch
 def _strip(self: Colorizer, pixels, answer, height, top, white):
     "Some rows of the result from those of the photo: its own L, the answer's colours, 0..`white`."
@@ -237,9 +251,43 @@ def _strip(self: Colorizer, pixels, answer, height, top, white):
     return np.moveaxis(whole, 0, -1)
 
 # %% ../nbs/11_colorize.ipynb #f297e563
+def _rows(photo, base, top, bottom):
+    "Some rows of a photo without its opacity, and the number that means white in them."
+    if not isinstance(photo, DeepPhoto):
+        return base.crop((0, top, base.width, bottom)), 255
+    strip, channels = photo.pixels[top:bottom], len(base.getbands())
+    return (strip if strip.ndim == 2 else strip[..., 0] if channels == 1 else strip[..., :3]), 65535
+
+
+def _with_opacity(result, photo):
+    "The result with what the photo had besides colours."
+    if isinstance(photo, DeepPhoto):
+        extra = [photo.pixels[..., -1:]] * photo.mode.endswith('A')
+        return DeepPhoto(np.concatenate([result, *extra], -1) if extra else result, dict(photo.info))
+    if photo.mode.endswith('A'):
+        result.putalpha(photo.getchannel('A'))
+    result.info = dict(photo.info)
+    return result
+
+# %% ../nbs/11_colorize.ipynb #f297e569
 _strip_pixels = 2**18  # at a time: memory for the photo, not for the arithmetic
 
 
+@patch
+def _painted(self: Colorizer, photo, base):
+    "The result in strips: (first row, rows)."
+    import torch
+
+    step = max(1, _strip_pixels // base.width)
+    with torch.inference_mode():
+        answer = self._answer(base)
+    for top in range(0, base.height, step):
+        pixels, white = _rows(photo, base, top, min(base.height, top + step))
+        with torch.inference_mode():
+            rows = self._strip(pixels, answer, base.height, top, white)
+        yield top, rows
+
+# %% ../nbs/11_colorize.ipynb #f297e564
 @patch
 def paint(
     self: Colorizer,
@@ -247,49 +295,15 @@ def paint(
     progress=None,  # told after each strip which share of the photo is done, 0..1
 ):  # of the same kind and size, in colour
     "Colorize an opened photo, keeping its lightness: 16 bits stay 16 bits."
-    import torch
+    base = _base(photo)
+    result, put = _canvas(photo, base)
+    for top, rows in self._painted(photo, base):
+        put(top, rows)
+        if progress is not None:
+            progress((top + len(rows)) / base.height)
+    return _with_opacity(result, photo)
 
-    if isinstance(photo, DeepPhoto):
-        return self._paint_deep(photo, progress)
-    base = photo if photo.mode in ('L', 'RGB') else photo.convert(photo.mode[:-1])
-    w, h = base.size
-    result, rows = Image.new('RGB', (w, h)), max(1, _strip_pixels // w)
-    with torch.inference_mode():
-        answer = self._answer(base)
-        for top in range(0, h, rows):
-            bottom = min(h, top + rows)
-            strip = self._strip(base.crop((0, top, w, bottom)), answer, h, top, 255)
-            result.paste(Image.fromarray(strip), (0, top))
-            if progress is not None:
-                progress(bottom / h)
-    if photo.mode[-1] == 'A':
-        result.putalpha(photo.getchannel('A'))
-    result.info = dict(photo.info)
-    return result
-
-# %% ../nbs/11_colorize.ipynb #f297e564
-@patch
-def _paint_deep(self: Colorizer, photo, progress):
-    "The same for 16 bits: the network sees 8 of them, the strips all."
-    import torch
-
-    base = photo.to_image()
-    base = base.convert(base.mode.rstrip('A'))
-    (w, h), channels = base.size, len(base.getbands())
-    pixels = photo.pixels.reshape(h, w, -1)
-    result, rows = np.empty((h, w, 3 + pixels.shape[2] - channels), np.uint16), max(1, _strip_pixels // w)
-    result[:, :, 3:] = pixels[:, :, channels:]
-    with torch.inference_mode():
-        answer = self._answer(base)
-        for top in range(0, h, rows):
-            strip = pixels[top : top + rows, :, :channels]
-            strip = strip[:, :, 0] if channels == 1 else strip
-            result[top : top + rows, :, :3] = self._strip(strip, answer, h, top, 65535)
-            if progress is not None:
-                progress(min(1, (top + rows) / h))
-    return DeepPhoto(result, dict(photo.info))
-
-
+# %% ../nbs/11_colorize.ipynb #f297e568
 @patch
 def __call__(
     self: Colorizer,
