@@ -125,7 +125,7 @@ def _mix(m, x):
 
 
 def _in_pieces(f, x, size=2**18):
-    "Apply `f` to bands of rows of about 1 MB, which stay in a CPU's cache. A GPU likes one large call better."
+    "Apply `f` to bands of rows of about 1 MB, which stay in a CPU's cache; on a GPU to all at once."
     if x.device.type != 'cpu' or x.numel() <= size:
         return f(x)
     return torch.cat([f(band) for band in x.split(max(1, size * x.shape[-2] // x.numel()), -2)], -2)

@@ -11,6 +11,8 @@ __all__ = ['typical_chroma', 'edge_slope', 'weights_file', 'even_out', 'cache_di
 # %% ../nbs/11_colorize.ipynb #36a2ac85
 import json
 import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from PIL import Image
@@ -281,11 +283,31 @@ def _painted(self: Colorizer, photo, base):
     step = max(1, _strip_pixels // base.width)
     with torch.inference_mode():
         answer = self._answer(base)
-    for top in range(0, base.height, step):
+
+    def strip(top):
         pixels, white = _rows(photo, base, top, min(base.height, top + step))
         with torch.inference_mode():
-            rows = self._strip(pixels, answer, base.height, top, white)
-        yield top, rows
+            return top, self._strip(pixels, answer, base.height, top, white)
+
+    return _by_threads(strip, range(0, base.height, step), self.device)
+
+# %% ../nbs/11_colorize.ipynb #f297e56a
+def _by_threads(work, items, device):
+    "The results of `work` in order: one thread a core, each with a strip of its own, none waits for another."
+    import torch
+
+    n = torch.get_num_threads()
+    if n == 1 or len(items) == 1 or device.type != 'cpu':
+        yield from map(work, items)
+        return
+    ahead = deque()
+    with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > n:
+                yield ahead.popleft().result()
+        yield from (future.result() for future in ahead)
+    torch.set_num_threads(n)
 
 # %% ../nbs/11_colorize.ipynb #f297e564
 @patch
