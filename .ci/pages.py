@@ -31,7 +31,6 @@ not_yet = {
     '06_losses',
     '07_training',
     '08_runs',
-    '09_metrics',
     '10_comparison',
     '11_colorize',
     '12_archive',

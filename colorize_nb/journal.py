@@ -281,14 +281,14 @@ def names_a_file(
     "Is `out` the name of one file? If it is neither that nor a folder, the call is wrong."
     if out is None or os.path.isdir(out):
         return False
-    suffix, ends = Path(out).suffix.lower(), ', '.join(result_formats)
+    suffix = Path(out).suffix.lower()
     if suffix in result_formats:
         if len(places) > 1 or os.path.isdir(places[0]):
             raise WrongCall(f'-o {out}: names one file for what may be many results; give a folder')
         return True
     Image.init()
-    if os.path.lexists(out) or suffix in Image.EXTENSION.keys() | _other_images:
-        raise WrongCall(f'-o {out}: no folder, and no file that we can write; those end in {ends}')
+    if (os.path.lexists(out) or suffix in Image.EXTENSION.keys() | _other_images) and not os.path.isdir(out):
+        raise WrongCall(f'-o {out}: no folder, no file to write; those end in {", ".join(result_formats)}')
 
 # %% ../nbs/12_journal.ipynb #c749903c
 def planned(
