@@ -23,7 +23,6 @@ most_lines, fewest_cells, most_cells = 16, 40, 75
 # gets shorter.
 not_yet = {
     '00_photo',
-    '01_color',
     '02_data',
     '03_unet',
     '04_encoders',
@@ -32,8 +31,6 @@ not_yet = {
     '07_training',
     '08_runs',
     '10_comparison',
-    '11_colorize',
-    '12_archive',
     '13_deploy',
     '17_autoencoder',
     '18_classification',

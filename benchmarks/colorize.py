@@ -39,7 +39,8 @@ def stages(file, out, runtime):
     "One photo, step by step, in this process."
     clock = Clock()
     from colorize_nb.colorize import Colorizer
-    from colorize_nb.photo import open_photo, save_photo
+    from colorize_nb.metadata import save_photo
+    from colorize_nb.photo import open_photo
     import torch
 
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
@@ -89,7 +90,7 @@ def main(
     stage: str = None,  # used by itself: the runtime whose stages are printed
 ):
     "Measure `colorize`."
-    from colorize_nb.photo import find_photos, photos_dir
+    from colorize_nb.files import find_photos, photos_dir
 
     files = find_photos(photos_dir() / 'color')
     folder = Path(os.environ.get('BENCH_FOLDER') or mkdtemp())

@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.script import call_parse
 from PIL import Image
-from colorize_nb.photo import find_photos, open_photo, photos_dir
+from colorize_nb.files import find_photos, photos_dir
+from colorize_nb.photo import open_photo
 
 colorize = shutil.which('colorize', path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
 

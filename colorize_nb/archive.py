@@ -33,8 +33,9 @@ from PIL import Image
 from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
 from .journal import planned, reason_of, sha_of, standing, sweep, workspace_name
-from .photo import PhotoError, find_photos, has_colour, open_pages, open_photo
-from .photo import photos_dir, replacing, result_mark, save_photo
+from .files import PhotoError, find_photos, photos_dir, replacing
+from .metadata import result_mark, save_photo
+from .photo import has_colour, open_pages, open_photo
 
 # %% ../nbs/12_archive.ipynb #dbcaca1e
 @dataclass

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
-from .photo import DeepPhoto, open_photo, package_dir, replacing
+from .files import package_dir, replacing
+from .photo import DeepPhoto, open_photo
 
 # %% ../nbs/11_colorize.ipynb #93274955
 def _mean3(x):

@@ -26,7 +26,8 @@ from pathlib import Path
 # %% ../nbs/12_journal.ipynb #6b8d02da
 from fastcore.basics import patch
 from PIL import Image
-from .photo import photo_suffixes, replacing, result_formats, result_mark
+from .files import photo_suffixes, replacing
+from .metadata import result_formats, result_mark
 
 # %% ../nbs/12_journal.ipynb #5db575d6
 @dataclass
