@@ -76,7 +76,9 @@ def gray(file, megapixels, like):
     from PIL import Image
 
     w, h = round((megapixels * 1.5e6) ** 0.5), round((megapixels / 1.5 * 1e6) ** 0.5)
-    pixels = np.asarray(Image.open(like).convert('L').resize((w, h), Image.Resampling.BICUBIC)).astype(np.int16)
+    pixels = np.asarray(Image.open(like).convert('L').resize((w, h), Image.Resampling.BICUBIC)).astype(
+        np.int16
+    )
     grain = np.random.default_rng(0).normal(0, 4, (512, 512)).astype(np.int16)
     pixels += np.tile(grain, (h // 512 + 1, w // 512 + 1))[:h, :w]
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=92)
@@ -101,7 +103,9 @@ def main(
     (folder / 'small').mkdir()
     for i, file in enumerate((files * 9)[:photos]):
         gray(folder / 'small' / f'{i}.jpg', 0.3, file)
-    print(f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
+    print(
+        f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
+    )
     for runtime in ('torch', 'onnx'):
         print(f'{megapixels:g} megapixels by stages, {runtime}, {threads} threads:', flush=True)
         env = {**os.environ, 'BENCH_FOLDER': str(folder), 'OMP_NUM_THREADS': str(threads)}

@@ -58,12 +58,16 @@ def main(
         folder = Path(folder)
         album(folder / 'scans', photos)
         began = time.perf_counter()
-        unbroken = started(folder / 'scans', folder / 'whole', jobs).wait()
-        seconds = time.perf_counter() - began
+        run = started(folder / 'scans', folder / 'whole', jobs)
+        while run.poll() is None and not any((folder / 'whole').rglob('*.png')):
+            time.sleep(0.05)
+        first = time.perf_counter() - began  # until the first result
+        unbroken = run.wait()
+        work = time.perf_counter() - began - first
         done = []
         for _ in range(kills):
             run = started(folder / 'scans', folder / 'killed', jobs)
-            time.sleep(chance.uniform(0.1, seconds))
+            time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
             run.kill()
             run.wait()
             done.append(len(list((folder / 'killed').rglob('*.[jpt][pni]*'))))
@@ -74,5 +78,7 @@ def main(
         shutil.rmtree(folder / 'scans')
     print(json.dumps(dict(kills=kills, photos=photos, jobs=jobs, exit_codes=[unbroken, last])))
     print(f'results after each kill: {done}')
-    print(f'{equal} of {len(whole)} results equal to those of the unbroken run; left over: {rest or "nothing"}')
+    print(
+        f'{equal} of {len(whole)} results equal to those of the unbroken run; left over: {rest or "nothing"}'
+    )
     sys.exit(equal != len(whole) or bool(rest))

@@ -394,7 +394,7 @@ def sweep(
 ):
     "Remove what dead runs of this machine left; what other machines left, after a day."
     host = workspace_name().rpartition('-')[0]
-    for rest in Path(folder).glob('.colorize-*.part'):
+    for rest in Path(folder).glob('.colorize-*.part') if os.path.isdir(folder) else ():
         machine, _, number = rest.stem.rpartition('-')
         here = machine == host and number.isdigit()
         dead = here and (ours and int(number) == os.getpid() or not is_alive(int(number)))
