@@ -13,17 +13,7 @@ __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', '
            'write_csv']
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
-import csv
-import ctypes
-import io
-import itertools
-import logging
-import os
-import re
-import struct
-import threading
-import warnings
-import zlib
+import csv, ctypes, io, itertools, logging, os, re, struct, threading, warnings, zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -244,8 +234,7 @@ class Tags:
         return self.main.get(tag, (0, b''))[1]
 
     def set(self, tag, value):  # write a whole number of 16 bits, or bytes of text, into `main`
-        text = isinstance(value, bytes)
-        self.main[tag] = (2, value) if text else (3, struct.pack(self.order + 'H', value))
+        self.main[tag] = (2, value) if isinstance(value, bytes) else (3, struct.pack(self.order + 'H', value))
 
 # %% ../nbs/00_files.ipynb #9c6302f7
 def _swapped(kind, raw):

@@ -9,46 +9,18 @@ __all__ = ['source_type', 'result_formats', 'marked_xmp', 'read_mark', 'cleaned_
            'jpeg_options', 'png_chunks', 'tiff_tags', 'add_tags', 'save_photo', 'result_mark', 'is_our_result']
 
 # %% ../nbs/00_metadata.ipynb #62600247
-import io
-import re
-import shutil
-import struct
-import zlib
+import io, re, shutil, struct, zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import quoteattr, unescape
 import numpy as np
 from PIL import Image
-from colorize_nb.files import (
-    PhotoError,
-    Tags,
-    camera_pointer,
-    comment_tag,
-    description_tag,
-    gps_pointer,
-    identify,
-    in_order,
-    png_chunk,
-    read_blocks,
-    read_exif,
-    read_ifd,
-    replacing,
-    sane_dpi,
-    tiff_head,
-    without_storage,
-    write_exif,
-    write_ifd,
-)
-from colorize_nb.photo import (
-    DeepPhoto,
-    as_photo_error,
-    image_to_srgb,
-    open_source,
-    pixels_of,
-    srgb_profile,
-    to_8bit,
-)
+from .files import PhotoError, Tags, camera_pointer, comment_tag, description_tag, gps_pointer
+from .files import identify, in_order, png_chunk, read_blocks, read_exif, read_ifd, replacing
+from .files import sane_dpi, tiff_head, without_storage, write_exif, write_ifd
+from .photo import DeepPhoto, as_photo_error, image_to_srgb, open_source, pixels_of
+from .photo import srgb_profile, to_8bit
 
 # %% ../nbs/00_metadata.ipynb #dcac8afb
 # IPTC: "Edited using Generative AI", for media that was there before and was changed by a trained model.
