@@ -7,9 +7,9 @@ Docs: https://colorize-nb.github.io/colorize_nb/hints.html.md"""
 # %% auto #0
 __all__ = ['hint_format', 'hint_version', 'HintError', 'Hint', 'check_hints', 'photo_key', 'write_hints', 'read_hints',
            'neighbour_pairs', 'levin_matrix', 'levin', 'way_up', 'alike_features', 'Spread', 'HandColorizer',
-           'colorize_with_hints']
+           'colorize_with_hints', 'sample_hints', 'pool_hints', 'HintBranch', 'train_hints']
 
-# %% ../nbs/14_hints.ipynb #b265b891
+# %% ../nbs/14_hints.ipynb #e98f2c6d
 import hashlib, json, math
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +20,12 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import splu
 from torch import nn, Tensor
 from .color import in_gamut, join_lab, lab_to_rgb, rgb_to_lab, split_lab
-from .colorize import Colorizer, even_out
+from .colorize import Colorizer, even_out, weights_file
+from .encoders import load_weights
 from .photo import open_photo, replacing
+from .unet import Generator, create_generator, register_generator
 
-# %% ../nbs/14_hints.ipynb #dc95b4fd
+# %% ../nbs/14_hints.ipynb #8c652d3f
 class HintError(ValueError):
     "Hints that do not fit; the message says which, and what to do."
 
@@ -39,7 +41,7 @@ class Hint(NamedTuple):
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-# %% ../nbs/14_hints.ipynb #27bd9bc1
+# %% ../nbs/14_hints.ipynb #1c5e94d9
 def _check_hint(hint, size, name):
     "One (x, y, rgb) as a `Hint` inside a photo of this size."
     try:
@@ -66,7 +68,7 @@ def check_hints(
     "The same hints, each inside the photo and with a colour; else a HintError that names the first bad one."
     return [_check_hint(hint, size, f'hint {i}') for i, hint in enumerate(hints, 1)]
 
-# %% ../nbs/14_hints.ipynb #aae35a94
+# %% ../nbs/14_hints.ipynb #f7da775b
 hint_format, hint_version = 'colorize_nb hints', 1
 
 
@@ -91,7 +93,7 @@ def write_hints(
         part.write_text(json.dumps(content, indent=1) + '\n', 'utf-8')
     return Path(path)
 
-# %% ../nbs/14_hints.ipynb #f0d58fee
+# %% ../nbs/14_hints.ipynb #6b22f0a4
 def _read_json(path):
     try:
         if path.stat().st_size > 10_000_000:
@@ -114,7 +116,7 @@ def _check_head(name, content):
         odd = sorted(set(content) ^ keys)
         raise HintError(f'{name}: unknown or missing: {", ".join(odd)}; expected {", ".join(sorted(keys))}')
 
-# %% ../nbs/14_hints.ipynb #342a1295
+# %% ../nbs/14_hints.ipynb #ad98c7ce
 def _row(name, i, row):
     "x, y and rgb of one entry of the file."
     if not isinstance(row, dict) or set(row) != {'x', 'y', 'rgb'} or not isinstance(row['rgb'], list):
@@ -140,7 +142,7 @@ def read_hints(
         raise HintError(f'{path.name}: "hints" is no list')
     return check_hints([_row(path.name, i, row) for i, row in enumerate(content['hints'], 1)], size)
 
-# %% ../nbs/14_hints.ipynb #5086d33b
+# %% ../nbs/14_hints.ipynb #a2d81060
 def neighbour_pairs(
     h: int,  # rows
     w: int,  # columns
@@ -168,7 +170,7 @@ def levin_matrix(
     weight /= np.bincount(r, weight)[r]
     return identity(h * w, format='csr') - coo_matrix((weight, (r, s)), (h * w, h * w)).tocsr()
 
-# %% ../nbs/14_hints.ipynb #406bffe2
+# %% ../nbs/14_hints.ipynb #1fdd8286
 def levin(
     Y: np.ndarray,  # (h, w), lightness 0..1
     places: np.ndarray,  # (n,) numbers of the hinted pixels, row by row from the top left
@@ -183,7 +185,7 @@ def levin(
     fixed = coo_matrix((hinted, (np.arange(Y.size),) * 2)).tocsr()
     return splu((free @ A.T @ A @ free + fixed).tocsc()).solve(given - free @ A.T @ A @ given).T.reshape(2, *Y.shape)
 
-# %% ../nbs/14_hints.ipynb #3ed372d3
+# %% ../nbs/14_hints.ipynb #fb778fb3
 def way_up(
     generator: nn.Module,  # any generator that lists its `stages`
     L: Tensor,  # (1, 1, h, w), normalised
@@ -214,42 +216,41 @@ def alike_features(
         parts.append(F.interpolate(x, size=size, mode='bilinear')[0])
     return torch.cat(parts)
 
-# %% ../nbs/14_hints.ipynb #a8dd141a
+# %% ../nbs/14_hints.ipynb #e0ec49e1
 class Spread:
-    "How far a colour given at one place of a photo reaches: to what is alike, near, and not behind an edge."
+    "How far the colour of a hint reaches in one photo: to what is alike, near, and not behind an edge."
 
-    alike = 1.5  # distance of features at which likeness has fallen to exp(-1/2)
-    near = 1.0  # distance in short sides at which nearness has fallen to 1/e
-    edge = 6.0  # sum of feature steps on the way at which it has fallen to 1/e
-    doubt = 0.01  # variance of what a hint says, beside 1 for what it changes
+    alike = 2.2  # difference of features (squared and halved, as in a Gaussian) that counts as one step
+    near = 1.0  # distance, in short sides of the photo, that counts as one step
+    edge = 2.0  # sum of cubed feature differences along the way that counts as one step
+    power = 3  # how suddenly the reach ends at one step
+    share = 4  # the nearer of two hints counts with the inverse of its distance to this power
 
     def __init__(
         self,
         features: Tensor,  # (C, h, w) of `alike_features`
     ):
-        self.shape = features.shape[-2:]
+        self.shape = h, w = features.shape[-2:]
         self.pixels = features.flatten(1).T.contiguous()  # (h*w, C)
-        h, w = self.shape
         r, s = neighbour_pairs(h, w)
-        step = (self.pixels[r] - self.pixels[s]).norm(dim=1).numpy() + 1e-6
+        step = (self.pixels[r] - self.pixels[s]).norm(dim=1).numpy() ** 3 + 1e-6
         self.roads = coo_matrix((step, (r, s)), (h * w, h * w)).tocsr()
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij')
         self.where = torch.stack([y.flatten(), x.flatten()], 1).float() / min(h, w)
-        self.known = {}  # place -> reach of that place
+        self.known = {}  # place -> distances from it
 
-    def reach(
+    def distance(
         self,
         place: int,  # number of a pixel, row by row from the top left
-    ) -> Tensor:  # (h*w,), 0..1; 1 at the place itself
-        "Likeness times nearness times a free way, of every pixel to one."
+    ) -> Tensor:  # (h*w,), 0 at the place itself
+        "Steps from one pixel to every other: unlike, far, and behind an edge are added."
         if place not in self.known:
-            if len(self.known) > 500:
-                self.known.clear()
-            unlike = (self.pixels - self.pixels[place]).square().sum(1)
-            far = (self.where - self.where[place]).norm(dim=1)
-            way = torch.from_numpy(dijkstra(self.roads, indices=place)).float()
-            exponent = unlike / (2 * self.alike**2) + far / self.near + way / self.edge
-            self.known[place] = (-exponent).exp()
+            if len(self.known) >= 500:
+                self.known.clear()  # memory for a long session: 500 places of 25,000 pixels are 50 MB
+            unlike = (self.pixels - self.pixels[place]).square().sum(1) / (2 * self.alike**2)
+            far = (self.where - self.where[place]).norm(dim=1) / self.near
+            way = torch.from_numpy(dijkstra(self.roads, indices=place)).float() / self.edge
+            self.known[place] = unlike + far + way
         return self.known[place]
 
     def __call__(
@@ -257,16 +258,15 @@ class Spread:
         places: list,  # n pixel numbers
         change: Tensor,  # (n, 2): what each hint changes
     ) -> Tensor:  # (2, h, w): the change everywhere
-        "The smoothest change that agrees with the hints (kriging, Gaussian process regression)."
+        "Near hints count most (Shepard 1968), and all fade where none reaches."
         if not len(places):
             return torch.zeros(2, *self.shape)
-        reach = torch.stack([self.reach(int(p)) for p in places])  # (n, h*w)
-        between = reach[:, list(map(int, places))]
-        between = (between + between.T) / 2 + self.doubt * torch.eye(len(places))
-        weights = torch.linalg.lstsq(between.double(), change.double(), driver='gelsd').solution.float()
-        return (weights.T @ reach).view(2, *self.shape)
+        steps = torch.stack([self.distance(int(place)) for place in places])  # (n, h*w)
+        weight = (steps + 0.01) ** -self.share
+        mean = change.float().T @ (weight / weight.sum(0))
+        return (mean * (-(steps.amin(0) ** self.power)).exp()).view(2, *self.shape)
 
-# %% ../nbs/14_hints.ipynb #3ca13e31
+# %% ../nbs/14_hints.ipynb #2da7414e
 class _Answer(nn.Module):
     "Stands in for a generator whose answer to one photo is known; the mirrored photo gets the mirrored answer."
 
@@ -281,14 +281,18 @@ class _Answer(nn.Module):
 class _Painter(Colorizer):
     "All steps of a `Colorizer` after the network, for an answer that is known."
 
-    def __init__(self, like, L, ab):
+    def __init__(self, like, L=None, ab=None):
         self.__dict__.update(like.__dict__)
-        self.even, self.seen, self.generator = 0.0, L, _Answer(L, ab)
+        if L is not None:
+            self.even, self.seen, self.generator = 0.0, L, _Answer(L, ab)
+
+    def look(self, im):
+        return super()._seen(im)
 
     def _seen(self, im):
         return self.seen
 
-# %% ../nbs/14_hints.ipynb #34813955
+# %% ../nbs/14_hints.ipynb #7740b758
 class HandColorizer:
     "One photo, its automatic colours, and hints that change them."
 
@@ -298,8 +302,9 @@ class HandColorizer:
         saturation: float = None,  # multiplies the automatic chroma; hints are taken as they are
         colorizer: Colorizer = None,  # default the weights that come with the package
         view: int = 768,  # long side of what `paint` returns, pixels
+        branch: nn.Module = None,  # a trained `HintBranch` that spreads the hints in place of `Spread`
     ):
-        self.photo = open_photo(photo, alpha=True)
+        self.photo, self.branch = open_photo(photo, alpha=True), branch
         self.colorizer = colorizer or Colorizer(saturation=saturation)
         self.saturation = self.colorizer.saturation if saturation is None else saturation
         self.small = self.photo.copy()
@@ -310,7 +315,7 @@ class HandColorizer:
     def size(self):  # width and height of the upright photo
         return self.photo.size
 
-# %% ../nbs/14_hints.ipynb #7814e411
+# %% ../nbs/14_hints.ipynb #3a01744e
 from fastcore.basics import patch
 
 
@@ -318,17 +323,17 @@ from fastcore.basics import patch
 @torch.no_grad()
 def _look(self: HandColorizer):
     "Ask the network once, as `Colorizer` does; keep what it saw, answered and knew."
-    colorizer = self.colorizer
+    colorizer, painter = self.colorizer, _Painter(self.colorizer)
     base = self.photo.convert('RGB' if self.photo.mode in ('RGB', 'RGBA') else 'L')
-    self.L = colorizer._seen(base)
+    self.L = painter.look(base)
     ab, maps = way_up(colorizer.generator, self.L)
     mirrored, more = way_up(colorizer.generator, self.L.flip(-1))
     ab = (ab + mirrored.flip(-1)) / 2
     self.ab = ab * even_out(ab, colorizer.even)
-    maps = [(x + y.flip(-1)) / 2 for x, y in zip(maps, more)]
-    self.spread = Spread(alike_features(self.L.cpu(), self.ab.cpu(), [m.cpu() for m in maps]))
+    self.maps = [((x + y.flip(-1)) / 2).cpu() for x, y in zip(maps, more)]
+    self.spread = Spread(alike_features(self.L.cpu(), self.ab.cpu(), self.maps))
 
-# %% ../nbs/14_hints.ipynb #cffe859a
+# %% ../nbs/14_hints.ipynb #dad5e993
 @patch
 def _places(self: HandColorizer, hints):
     "Pixel numbers of hints on the grid of `Spread`."
@@ -338,22 +343,43 @@ def _places(self: HandColorizer, hints):
 
 
 @patch
+def _by_branch(self: HandColorizer, places, wanted):
+    "The change that a trained branch makes of hints, at the size that the network sees."
+    (h, w), grid = self.L.shape[-2:], self.spread.shape[1]
+    hints = torch.zeros(1, 3, h, w)
+    for place, ab in zip(places, wanted):
+        y, x = (2 * v for v in divmod(place, grid))
+        hints[0, :2, y : y + 2, x : x + 2] = ab[:, None, None]
+        hints[0, 2, y : y + 2, x : x + 2] = 1
+    with torch.no_grad():
+        return self.branch.from_automatic(self.ab.cpu() * self.saturation, self.maps, hints)
+
+
+@patch
+def _change(self: HandColorizer, hints, ab):
+    "What the hints change in the automatic colours `ab`, (1, 2, h, w)."
+    places = self._places(hints)
+    rgb = torch.tensor([hint.rgb for hint in hints]).float().T[None, :, :, None] / 255  # (1, 3, n, 1)
+    wanted = split_lab(rgb_to_lab(rgb))[1][0, :, :, 0].T  # (n, 2)
+    if self.branch is not None:
+        return self._by_branch(places, wanted)
+    now = F.avg_pool2d(ab, 2)[0].flatten(1).T[places]
+    return F.interpolate(self.spread(places, wanted - now)[None], size=ab.shape[-2:], mode='bilinear')
+
+
+@patch
 def _painter(self: HandColorizer, hints):
     "A Colorizer that gives the automatic colours, changed by the hints."
     hints, scale = check_hints(hints, self.size), self.saturation or 1.0
     ab = self.ab * (self.saturation / scale)
     if hints:
-        places = self._places(hints)
-        rgb = torch.tensor([hint.rgb for hint in hints]).float().T[None, :, :, None] / 255  # (1, 3, n, 1)
-        wanted = split_lab(rgb_to_lab(rgb))[1][0, :, :, 0].T  # (n, 2)
-        now = F.avg_pool2d(ab, 2)[0].flatten(1).T[places].cpu() * scale
-        change = F.interpolate(self.spread(places, wanted - now)[None], size=ab.shape[-2:], mode='bilinear')
-        ab = (ab + change.to(ab.device) / scale).clamp(-1, 1)
+        change = self._change(hints, self.ab.cpu() * self.saturation).to(ab.device)
+        ab = (ab + change / scale).clamp(-1, 1)
     painter = _Painter(self.colorizer, self.L, ab)
     painter.saturation = scale
     return painter
 
-# %% ../nbs/14_hints.ipynb #1632235c
+# %% ../nbs/14_hints.ipynb #cc78228a
 @patch
 def automatic(self: HandColorizer) -> Image.Image:  # at working size
     "The colours without hints."
@@ -388,3 +414,124 @@ def colorize_with_hints(
     if isinstance(hints, (str, Path)):
         hints = read_hints(hints, painter.size, photo_key(photo))
     return painter.full(hints)
+
+# %% ../nbs/14_hints.ipynb #4c170a2c
+def sample_hints(
+    ab: Tensor,  # (B, 2, H, W), the real colours, normalised
+    rng: np.random.Generator,  # decides; the same state gives the same hints
+    p: float = 0.125,  # of the geometric distribution of their number: 7 on average
+    largest: int = 9,  # side of the largest patch, pixels
+) -> Tensor:  # (B, 3, H, W): mean ab of each revealed patch, and a mask that is 1 there
+    "Hints as Zhang et al. 2017 draw them for training: mean colours of small patches, more of them near the centre."
+    b, _, h, w = ab.shape
+    hints = ab.new_zeros(b, 3, h, w)
+    for i in range(b):
+        for _ in range(rng.geometric(p) - 1):
+            side = rng.integers(1, largest + 1)
+            y = int(np.clip(rng.normal(h / 2, h / 4), 0, h - side))
+            x = int(np.clip(rng.normal(w / 2, w / 4), 0, w - side))
+            patch = slice(y, y + side), slice(x, x + side)
+            hints[i, :2, *patch] = ab[i, :, *patch].mean((1, 2), keepdim=True)
+            hints[i, 2, *patch] = 1
+    return hints
+
+# %% ../nbs/14_hints.ipynb #95aa8091
+def pool_hints(
+    hints: Tensor,  # (B, 3, H, W): values where the mask, the last channel, is 1
+    size: tuple,  # height and width wanted
+) -> Tensor:  # (B, 3, h, w): the mean of the hints in each cell, and 1 where there is one
+    "A coarser map of hints: means over those that are there, not over the empty places between."
+    total = F.adaptive_avg_pool2d(hints[:, :2] * hints[:, 2:], size)
+    share = F.adaptive_avg_pool2d(hints[:, 2:], size)
+    return torch.cat([total / share.clamp(min=1e-8), (share > 0).float()], 1)
+
+# %% ../nbs/14_hints.ipynb #a7352e58
+def _mixer(c_in, c_out):
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(c_out, c_out, 3, padding=1),
+        nn.GELU(),
+    )
+
+
+class HintBranch(Generator):
+    "Any automatic generator, kept as it is, and a small network that turns hints into a change of its answer."
+
+    def __init__(
+        self,
+        weights: str = None,  # of the automatic generator; default those that come with the package
+        widths: tuple = (96, 64, 48, 32),  # channels, coarse to fine
+    ):
+        super().__init__()
+        automatic = load_weights(weights or weights_file()).requires_grad_(False)
+        self.automatic = (automatic,)  # in a tuple: its weights are not ours to train or to save
+        self.multiple = automatic.multiple
+        _, maps = way_up(automatic, torch.zeros(1, 1, 64, 64))
+        channels = [m.shape[1] for m in maps[: len(widths)]]
+        self.look = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out in zip(channels, widths))
+        below = (3, *widths[:-1])  # the coarsest level gets the mean of all hints in place of a level below
+        self.mix = nn.ModuleList(_mixer(out + 3 + c, out) for out, c in zip(widths, below))
+        self.head = nn.Conv2d(widths[-1], 2, 1)
+
+    def stages(self):
+        return self.automatic[0].stages()
+
+    def change(self, maps, hints):  # the answer of the branch alone, (B, 2, h, w) at its finest map
+        x = pool_hints(hints, (1, 1))
+        for features, look, mix in zip(maps, self.look, self.mix):
+            size = features.shape[-2:]
+            x = F.interpolate(x, size=size, mode='nearest')
+            x = mix(torch.cat([look(features), pool_hints(hints, size), x], 1))
+        return self.head(x)
+
+    def forward(
+        self,
+        L: Tensor,  # (B, 1, H, W), normalised; H and W multiples of `multiple` if there are hints
+        hints: Tensor = None,  # (B, 3, H, W): ab and mask; None or an empty mask: the automatic answer
+    ) -> Tensor:  # (B, 2, H, W)
+        automatic = self.automatic[0].to(L.device)
+        if hints is None:
+            return automatic(L)
+        ab, maps = way_up(automatic, L)
+        return ab + self.from_automatic(ab, maps, hints.as_subclass(Tensor))
+
+    def from_automatic(self, ab, maps, hints):  # the change, (B, 2, H, W); without hints exactly 0
+        difference = torch.cat([(hints[:, :2] - ab) * hints[:, 2:], hints[:, 2:]], 1)
+        change = self.change(maps, difference) - self.change(maps, torch.zeros_like(difference))
+        return F.interpolate(change, size=ab.shape[-2:], mode='bilinear')
+
+
+register_generator('hint_branch')(lambda pretrained, **config: HintBranch(**config))
+
+# %% ../nbs/14_hints.ipynb #bc9f6087
+def _show_hints(self):
+    "Before a batch: random hints beside L; new ones in training, the same ones in every validation."
+    seed = [self.epoch, self.learn.resume.batch, 1] if self.training else [0, self.iter, 0]
+    hints = sample_hints(self.yb[0].as_subclass(Tensor), np.random.default_rng(seed))
+    self.learn.xb = (self.xb[0], hints)
+
+
+def train_hints(
+    photos,  # folders of colour photos, or a `PhotoCache`
+    folder: 'str | Path',  # log, checkpoint and weights go here; the same call goes on after a kill
+    epochs: int = 4,  # times through all photos
+    size: int = 128,  # pixels of the training square
+    bs: int = 16,  # photos a batch
+    lr: float = 1e-3,  # highest learning rate
+    valid_pct: float = 0.05,  # share of photos never trained on
+    every: float = 120,  # seconds between checkpoints
+    weights: str = None,  # of the automatic generator; default those that come with the package
+):  # fastai Learner
+    "Train a `HintBranch` on photos: what stands in lesson 08 for every training holds for this one too."
+    from fastai.callback.core import Callback  # here: who only wants to paint need not wait for fastai
+    from colorize_nb.data import photo_dls
+    from colorize_nb.runs import run_learner
+
+    dls = photo_dls(photos, size=size, bs=bs, valid_pct=valid_pct, device='cpu')
+    config = dict(weights=str(weights)) if weights else {}
+    branch = create_generator('hint_branch', pretrained=False, **config)
+    learn = run_learner(dls, branch, folder, every)
+    learn.add_cb(Callback(before_batch=_show_hints))
+    learn.fit_one_cycle(epochs, lr, wd=0.01)
+    return learn
