@@ -7,25 +7,28 @@ Docs: https://colorize-nb.github.io/colorize_nb/hints.html.md"""
 # %% auto #0
 __all__ = ['hint_format', 'hint_version', 'HintError', 'Hint', 'check_hints', 'photo_key', 'write_hints', 'read_hints',
            'neighbour_pairs', 'levin_matrix', 'levin', 'way_up', 'alike_features', 'Spread', 'HandColorizer',
-           'colorize_with_hints', 'sample_hints', 'pool_hints', 'HintBranch', 'train_hints']
+           'colorize_with_hints', 'Memory', 'remember', 'distinct_colours', 'match_palette', 'sample_hints',
+           'pool_hints', 'HintBranch', 'train_hints']
 
-# %% ../nbs/14_hints.ipynb #e98f2c6d
+# %% ../nbs/14_hints.ipynb #036b5eab
 import hashlib, json, math
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch, torch.nn.functional as F
+from fastcore.basics import patch
 from PIL import Image
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix, identity
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import splu
 from torch import nn, Tensor
-from .color import in_gamut, join_lab, lab_to_rgb, rgb_to_lab, split_lab
+from .color import clip_to_gamut, join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor
 from .colorize import Colorizer, even_out, weights_file
 from .encoders import load_weights
 from .photo import open_photo, replacing
-from .unet import Generator, create_generator, register_generator
+from .unet import Generator, create_generator, register_generator, sides_seen
 
-# %% ../nbs/14_hints.ipynb #8c652d3f
+# %% ../nbs/14_hints.ipynb #bc5da025
 class HintError(ValueError):
     "Hints that do not fit; the message says which, and what to do."
 
@@ -41,7 +44,7 @@ class Hint(NamedTuple):
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-# %% ../nbs/14_hints.ipynb #1c5e94d9
+# %% ../nbs/14_hints.ipynb #adf758bf
 def _check_hint(hint, size, name):
     "One (x, y, rgb) as a `Hint` inside a photo of this size."
     try:
@@ -68,7 +71,7 @@ def check_hints(
     "The same hints, each inside the photo and with a colour; else a HintError that names the first bad one."
     return [_check_hint(hint, size, f'hint {i}') for i, hint in enumerate(hints, 1)]
 
-# %% ../nbs/14_hints.ipynb #f7da775b
+# %% ../nbs/14_hints.ipynb #70dfce1b
 hint_format, hint_version = 'colorize_nb hints', 1
 
 
@@ -93,7 +96,7 @@ def write_hints(
         part.write_text(json.dumps(content, indent=1) + '\n', 'utf-8')
     return Path(path)
 
-# %% ../nbs/14_hints.ipynb #6b22f0a4
+# %% ../nbs/14_hints.ipynb #4f44ef22
 def _read_json(path):
     try:
         if path.stat().st_size > 10_000_000:
@@ -116,7 +119,7 @@ def _check_head(name, content):
         odd = sorted(set(content) ^ keys)
         raise HintError(f'{name}: unknown or missing: {", ".join(odd)}; expected {", ".join(sorted(keys))}')
 
-# %% ../nbs/14_hints.ipynb #ad98c7ce
+# %% ../nbs/14_hints.ipynb #1db4f820
 def _row(name, i, row):
     "x, y and rgb of one entry of the file."
     if not isinstance(row, dict) or set(row) != {'x', 'y', 'rgb'} or not isinstance(row['rgb'], list):
@@ -142,7 +145,7 @@ def read_hints(
         raise HintError(f'{path.name}: "hints" is no list')
     return check_hints([_row(path.name, i, row) for i, row in enumerate(content['hints'], 1)], size)
 
-# %% ../nbs/14_hints.ipynb #a2d81060
+# %% ../nbs/14_hints.ipynb #6e945890
 def neighbour_pairs(
     h: int,  # rows
     w: int,  # columns
@@ -170,7 +173,7 @@ def levin_matrix(
     weight /= np.bincount(r, weight)[r]
     return identity(h * w, format='csr') - coo_matrix((weight, (r, s)), (h * w, h * w)).tocsr()
 
-# %% ../nbs/14_hints.ipynb #1fdd8286
+# %% ../nbs/14_hints.ipynb #a2500e7b
 def levin(
     Y: np.ndarray,  # (h, w), lightness 0..1
     places: np.ndarray,  # (n,) numbers of the hinted pixels, row by row from the top left
@@ -185,7 +188,7 @@ def levin(
     fixed = coo_matrix((hinted, (np.arange(Y.size),) * 2)).tocsr()
     return splu((free @ A.T @ A @ free + fixed).tocsc()).solve(given - free @ A.T @ A @ given).T.reshape(2, *Y.shape)
 
-# %% ../nbs/14_hints.ipynb #fb778fb3
+# %% ../nbs/14_hints.ipynb #80572b36
 def way_up(
     generator: nn.Module,  # any generator that lists its `stages`
     L: Tensor,  # (1, 1, h, w), normalised
@@ -216,7 +219,7 @@ def alike_features(
         parts.append(F.interpolate(x, size=size, mode='bilinear')[0])
     return torch.cat(parts)
 
-# %% ../nbs/14_hints.ipynb #e0ec49e1
+# %% ../nbs/14_hints.ipynb #d258d34f
 class Spread:
     "How far the colour of a hint reaches in one photo: to what is alike, near, and not behind an edge."
 
@@ -266,7 +269,7 @@ class Spread:
         mean = change.float().T @ (weight / weight.sum(0))
         return (mean * (-(steps.amin(0) ** self.power)).exp()).view(2, *self.shape)
 
-# %% ../nbs/14_hints.ipynb #2da7414e
+# %% ../nbs/14_hints.ipynb #e0654d02
 class _Answer(nn.Module):
     "Stands in for a generator whose answer to one photo is known; the mirrored photo gets the mirrored answer."
 
@@ -292,7 +295,7 @@ class _Painter(Colorizer):
     def _seen(self, im):
         return self.seen
 
-# %% ../nbs/14_hints.ipynb #7740b758
+# %% ../nbs/14_hints.ipynb #e40fb4f1
 class HandColorizer:
     "One photo, its automatic colours, and hints that change them."
 
@@ -315,10 +318,7 @@ class HandColorizer:
     def size(self):  # width and height of the upright photo
         return self.photo.size
 
-# %% ../nbs/14_hints.ipynb #3a01744e
-from fastcore.basics import patch
-
-
+# %% ../nbs/14_hints.ipynb #b7a13fc5
 @patch
 @torch.no_grad()
 def _look(self: HandColorizer):
@@ -333,7 +333,7 @@ def _look(self: HandColorizer):
     self.maps = [((x + y.flip(-1)) / 2).cpu() for x, y in zip(maps, more)]
     self.spread = Spread(alike_features(self.L.cpu(), self.ab.cpu(), self.maps))
 
-# %% ../nbs/14_hints.ipynb #dad5e993
+# %% ../nbs/14_hints.ipynb #7403c16a
 @patch
 def _places(self: HandColorizer, hints):
     "Pixel numbers of hints on the grid of `Spread`."
@@ -379,7 +379,7 @@ def _painter(self: HandColorizer, hints):
     painter.saturation = scale
     return painter
 
-# %% ../nbs/14_hints.ipynb #cc78228a
+# %% ../nbs/14_hints.ipynb #a71887e2
 @patch
 def automatic(self: HandColorizer) -> Image.Image:  # at working size
     "The colours without hints."
@@ -415,7 +415,143 @@ def colorize_with_hints(
         hints = read_hints(hints, painter.size, photo_key(photo))
     return painter.full(hints)
 
-# %% ../nbs/14_hints.ipynb #4c170a2c
+# %% ../nbs/14_hints.ipynb #f19e63c6
+class Memory(NamedTuple):
+    "Places of real colour photos: what the network made of their gray, and which colour they really had."
+
+    features: Tensor  # (N, C), each of length 1
+    L: Tensor  # (N,), normalised
+    ab: Tensor  # (N, 2), normalised
+
+
+def _describe(maps, places):
+    "The two coarsest maps on the way up, at places given as shares of height and width, (n, 2): (n, C) of length 1."
+    grid = (2 * places.flip(1) - 1)[None, None]
+    parts = [F.grid_sample(m, grid, padding_mode='border', align_corners=False)[0, :, 0].T for m in maps[:2]]
+    return F.normalize(torch.cat([F.normalize(part, dim=1) for part in parts], 1), dim=1)
+
+
+def remember(
+    colorizer: Colorizer,  # whose network looks
+    photos: list,  # colour photos
+    each: int = 40,  # places a photo
+    side: int = 96,  # short side at which the network sees them, pixels
+) -> Memory:
+    "Look at colour photos as if they were gray, and note what is where: about 0.1 s a photo, once."
+    rows, rng = [], torch.Generator().manual_seed(0)
+    for photo in photos:
+        im = open_photo(photo).convert('RGB')
+        h, w = sides_seen(im.height, im.width, side)
+        rgb = to_tensor(im.resize((w, h), Image.Resampling.BILINEAR, reducing_gap=3.0))[None]
+        L, ab = split_lab(rgb_to_lab(rgb))
+        _, maps = way_up(colorizer.generator, L)
+        places = torch.rand(each, 2, generator=rng)
+        y, x = (places * torch.tensor([h, w])).long().T
+        rows.append((_describe(maps, places), L[0, 0, y, x], ab[0, :, y, x].T))
+    return Memory(*(torch.cat(column) for column in zip(*rows)))
+
+# %% ../nbs/14_hints.ipynb #36768c8e
+def distinct_colours(
+    ab: Tensor,  # (N, 2), Lab units, the most trusted first
+    n: int,  # how many are wanted
+    apart: float = 8.0,  # Lab units: what is nearer counts as the same
+) -> Tensor:  # (n or fewer, 2)
+    "Groups of like colours, the largest first, each as its mean."
+    left, found = ab, []
+    while len(left) and len(found) < n:
+        near = torch.cdist(left, left) < apart
+        best = near.sum(1).argmax()
+        found.append(left[near[best]].mean(0))
+        left = left[~near[best]]
+    return torch.stack(found) if found else ab[:0]
+
+# %% ../nbs/14_hints.ipynb #0a14d8bd
+@patch
+@torch.no_grad()
+def _views(self: HandColorizer):
+    "The network's answers to this photo made smaller, darker and brighter; once a photo."
+    if not hasattr(self, 'answers'):
+        answers = []
+        for side, gamma in ((1, 1.0), (1, 0.7), (1, 1.4), (2 / 3, 1.0), (2 / 3, 0.7), (1 / 2, 1.0)):
+            size = [max(32, round(s * side / 32) * 32) for s in self.L.shape[-2:]]
+            L = F.interpolate(self.L, size=size, mode='bilinear', antialias=True)
+            L = 2 * ((L + 1) / 2).clamp(0, 1) ** gamma - 1
+            answers.append(self.colorizer.generator(L).float().cpu() * self.saturation)
+        self.answers = answers
+    return self.answers
+
+# %% ../nbs/14_hints.ipynb #16eca544
+@patch
+@torch.no_grad()
+def likely(
+    self: HandColorizer,
+    x: float,  # pixels from the left edge of the upright photo
+    y: float,  # pixels from the top edge
+    n: int = 8,  # at most so many
+    memory: Memory = None,  # of `remember`; without it only the network's own answers
+) -> list:  # of (red, green, blue), 0..255, at the lightness of that place
+    "Colours that this place may have had: what the network answers, and what places that it finds alike really had."
+    _check_hint((x, y, (0, 0, 0)), self.size, 'the place')
+    place = torch.tensor([[y / self.size[1], x / self.size[0]]])
+    spot = (2 * place.flip(1) - 1)[None, None]
+    sample = lambda image: F.grid_sample(image, spot, padding_mode='border', align_corners=False)[0, :, 0, 0]
+    L = sample(self.L.cpu())
+    found = torch.stack([sample(answer) for answer in self._views()])
+    if memory is not None:
+        alike = (_describe(self.maps, place) @ memory.features.T)[0] - (memory.L - L).abs()
+        found = torch.cat([found, memory.ab[alike.topk(min(60, len(alike))).indices]])
+    ab = join_lab(torch.zeros(len(found), 1, 1, 1), found[..., None, None])[:, 1:, 0, 0]
+    ab = distinct_colours(ab, n)
+    lab = torch.cat([join_lab(L.view(1, 1, 1), torch.zeros(2, 1, 1))[:1].expand(1, 1, len(ab)), ab.T[:, None]])
+    rgb = (lab_to_rgb(clip_to_gamut(lab)) * 255).round().int()
+    return [tuple(colour) for colour in rgb[:, 0].T.tolist()]
+
+# %% ../nbs/14_hints.ipynb #929a5865
+def match_palette(
+    L: Tensor,  # (h*w,), lightness of the photo, -1..1
+    ab: Tensor,  # (h*w, 2), its colours
+    L_from: Tensor,  # (m,), lightness of the reference
+    ab_from: Tensor,  # (m, 2), its colours
+    n: int = 400,  # pixels of each that are paired
+    light: float = 0.3,  # how much a difference in lightness counts beside one in ab
+) -> Tensor:  # (h*w, 2)
+    "Give a photo the colours of another with the least total change (optimal transport between n pixels of each)."
+    rng = np.random.default_rng(0)
+    here, there = (torch.from_numpy(rng.permutation(len(x))[:n]) for x in (L, L_from))
+    m = min(len(here), len(there))
+    here, there = here[:m], there[:m]
+    mine = torch.cat([ab[here], light * L[here, None]], 1)
+    other = torch.cat([ab_from[there], light * L_from[there, None]], 1)
+    one, two = linear_sum_assignment(torch.cdist(mine, other).square().numpy())
+    change = torch.zeros(m, 2)
+    change[one] = (ab_from[there][two] - ab[here][one]).float()
+    far, nearest = torch.cdist(torch.cat([ab, light * L[:, None]], 1), mine).topk(min(12, m), largest=False)
+    weight = 1 / (far + 0.02)
+    return ab + (change[nearest] * (weight / weight.sum(1, keepdim=True))[..., None]).sum(1)
+
+# %% ../nbs/14_hints.ipynb #fe5e936f
+@patch
+def borrow(
+    self: HandColorizer,
+    reference=None,  # colour photo whose palette is taken; None goes back to the network's own
+    strength: float = 1.0,  # 0 changes nothing, 1 takes the palette wholly
+):
+    "Take the palette of a reference photo; hints come on top of it."
+    if not hasattr(self, 'own'):
+        self.own = self.ab
+    self.ab = self.own
+    if reference is not None:
+        im = open_photo(reference).convert('RGB')
+        im.thumbnail((128, 128))
+        L, ab = split_lab(rgb_to_lab(to_tensor(im)))
+        ab = ab / (self.saturation or 1.0)
+        flat = self.own[0].flatten(1).T.cpu()
+        new = match_palette(self.L.flatten().cpu(), flat, L.flatten(), ab.flatten(1).T)
+        new = new.T.view(self.own.shape).to(self.own.device)
+        self.ab = torch.lerp(self.own, new, strength)
+    return self
+
+# %% ../nbs/14_hints.ipynb #867a3d4f
 def sample_hints(
     ab: Tensor,  # (B, 2, H, W), the real colours, normalised
     rng: np.random.Generator,  # decides; the same state gives the same hints
@@ -435,7 +571,7 @@ def sample_hints(
             hints[i, 2, *patch] = 1
     return hints
 
-# %% ../nbs/14_hints.ipynb #95aa8091
+# %% ../nbs/14_hints.ipynb #00520aaf
 def pool_hints(
     hints: Tensor,  # (B, 3, H, W): values where the mask, the last channel, is 1
     size: tuple,  # height and width wanted
@@ -445,7 +581,7 @@ def pool_hints(
     share = F.adaptive_avg_pool2d(hints[:, 2:], size)
     return torch.cat([total / share.clamp(min=1e-8), (share > 0).float()], 1)
 
-# %% ../nbs/14_hints.ipynb #a7352e58
+# %% ../nbs/14_hints.ipynb #d3eb2dd0
 def _mixer(c_in, c_out):
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, 3, padding=1),
@@ -504,7 +640,7 @@ class HintBranch(Generator):
 
 register_generator('hint_branch')(lambda pretrained, **config: HintBranch(**config))
 
-# %% ../nbs/14_hints.ipynb #bc9f6087
+# %% ../nbs/14_hints.ipynb #967e6afc
 def _show_hints(self):
     "Before a batch: random hints beside L; new ones in training, the same ones in every validation."
     seed = [self.epoch, self.learn.resume.batch, 1] if self.training else [0, self.iter, 0]
