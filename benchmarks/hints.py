@@ -1,4 +1,4 @@
-"""PSNR against the number of hints: hints.py PHOTOS ... [--out FOLDER] [--n 500] [--weights BRANCH]
+"""PSNR against the number of hints: hints.py PHOTOS ... [--out FOLDER] [--n 500] [--size 256] [--weights BRANCH]
 
 Validation photos (by content hash, never trained on) at a small size; random places show the mean colour of
 7 x 7 pixels, as in Zhang et al. 2017. Systems: Levin's (2004), which has hints alone, and `HandColorizer`, which
@@ -86,14 +86,15 @@ def main(
     photos: Annotated[str, {'nargs': '+'}],  # folders of colour photos
     out: str = 'data/results/hints',  # folder for hints.csv (a row a photo), summary.csv and run.json
     n: int = 500,  # photos
-    valid_pct: float = 0.05,  # share that the trainings keep for validation
+    valid_pct: float = 0.05,  # share that the trainings keep for validation; 1 takes all
+    size: int = 256,  # short side that the network sees, pixels
     weights: str = None,  # of a trained HintBranch
 ):
     "Measure colours by hand on validation photos."
-    cache = PhotoCache(find_photos(photos), 144)
-    chosen = sorted((i for i in cache.items if is_valid(i[1], valid_pct)), key=lambda item: item[1])[:n]
+    cache = PhotoCache(find_photos(photos), size * 9 // 8)
+    chosen = sorted((i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda item: item[1])[:n]
     where = {item[1]: i for i, item in enumerate(cache.items)}
-    colorizer = Colorizer(size=128, device='cpu')
+    colorizer = Colorizer(size=size, device='cpu')
     branch = load_weights(weights) if weights else None
     file = Path(out) / 'hints.csv'
     rows = pd.read_csv(file).to_dict('records') if file.exists() else []
@@ -109,5 +110,5 @@ def main(
     table = summary(pd.DataFrame(rows))
     write_csv(Path(out) / 'summary.csv', table)
     print(pd.DataFrame(table).round(2).to_string())
-    about = dict(provenance(), photos=len({row['photo'] for row in rows}), size=128, seed='rank of the photo')
+    about = dict(provenance(), photos=len({row['photo'] for row in rows}), size=size, seed='rank of the photo')
     (Path(out) / 'run.json').write_text(json.dumps(about, indent=1) + '\n')

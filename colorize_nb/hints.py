@@ -10,7 +10,7 @@ __all__ = ['hint_format', 'hint_version', 'light', 'HintError', 'Hint', 'check_h
            'colorize_with_hints', 'Memory', 'remember', 'distinct_colours', 'pair_colours', 'match_palette',
            'sample_hints', 'pool_hints', 'HintBranch', 'train_hints']
 
-# %% ../nbs/14_hints.ipynb #cb44f46f
+# %% ../nbs/14_hints.ipynb #cc7af56d
 import hashlib, json, math
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix, identity
+from scipy.sparse import coo_matrix, diags_array, identity
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import splu
 from torch import nn, Tensor
@@ -28,7 +28,7 @@ from .encoders import load_weights
 from .photo import open_photo, replacing
 from .unet import Generator, create_generator, register_generator, sides_seen
 
-# %% ../nbs/14_hints.ipynb #e89ca540
+# %% ../nbs/14_hints.ipynb #86fb22ab
 class HintError(ValueError):
     "Hints that do not fit; the message says which, and what to do."
 
@@ -44,7 +44,7 @@ class Hint(NamedTuple):
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-# %% ../nbs/14_hints.ipynb #5eba1f5b
+# %% ../nbs/14_hints.ipynb #c44afb97
 def _check_hint(hint, size, name):
     "One (x, y, rgb) as a `Hint` inside a photo of this size."
     try:
@@ -60,7 +60,7 @@ def _check_hint(hint, size, name):
         raise HintError(f'{name}: a colour has three numbers from 0 to 255, given {rgb}')
     return Hint(x, y, rgb)
 
-# %% ../nbs/14_hints.ipynb #c263a4dc
+# %% ../nbs/14_hints.ipynb #09176fcb
 def check_hints(
     hints: list,  # of `Hint`, or of (x, y, (red, green, blue))
     size: tuple,  # width and height of the upright photo, pixels
@@ -68,7 +68,7 @@ def check_hints(
     "The same hints, each inside the photo and with a colour; else a HintError that names the first bad one."
     return [_check_hint(hint, size, f'hint {i}') for i, hint in enumerate(hints, 1)]
 
-# %% ../nbs/14_hints.ipynb #0ec76e09
+# %% ../nbs/14_hints.ipynb #3f7a3211
 hint_format, hint_version = 'colorize_nb hints', 1
 
 
@@ -79,7 +79,7 @@ def photo_key(
     im = open_photo(photo).convert('L')
     return hashlib.sha256(f'{im.width} {im.height} '.encode() + im.tobytes()).hexdigest()
 
-# %% ../nbs/14_hints.ipynb #4c9e2071
+# %% ../nbs/14_hints.ipynb #05fb4249
 def write_hints(
     path: 'str | Path',  # .json, written whole or not at all
     hints: list,  # of `Hint`
@@ -93,7 +93,7 @@ def write_hints(
         part.write_text(json.dumps(content, indent=1) + '\n', 'utf-8')
     return Path(path)
 
-# %% ../nbs/14_hints.ipynb #42383bde
+# %% ../nbs/14_hints.ipynb #0feaa3e5
 def _read_json(path):
     try:
         if path.stat().st_size > 10_000_000:
@@ -104,7 +104,7 @@ def _read_json(path):
     except (ValueError, RecursionError) as e:
         raise HintError(f'{path.name}: not JSON ({e}): is it the file that was saved with the photo?') from e
 
-# %% ../nbs/14_hints.ipynb #a8b67fd7
+# %% ../nbs/14_hints.ipynb #f7fd020e
 def _check_head(name, content):
     "Is this a file of ours, of a version that we know, with nothing in it that we do not know?"
     keys = {'format', 'version', 'size', 'photo', 'hints'}
@@ -116,14 +116,14 @@ def _check_head(name, content):
         odd = sorted(set(content) ^ keys)
         raise HintError(f'{name}: unknown or missing: {", ".join(odd)}; expected {", ".join(sorted(keys))}')
 
-# %% ../nbs/14_hints.ipynb #0bd3129e
+# %% ../nbs/14_hints.ipynb #73dec274
 def _row(name, i, row):
     "x, y and rgb of one entry of the file."
     if not isinstance(row, dict) or set(row) != {'x', 'y', 'rgb'} or not isinstance(row['rgb'], list):
         raise HintError(f'{name}: hint {i}: expected x, y and rgb, given {str(row)[:80]}')
     return row['x'], row['y'], row['rgb']
 
-# %% ../nbs/14_hints.ipynb #8451695d
+# %% ../nbs/14_hints.ipynb #93e95295
 def read_hints(
     path: 'str | Path',  # .json of `write_hints`
     size: tuple,  # width and height of the upright photo, pixels
@@ -134,13 +134,13 @@ def read_hints(
     content = _read_json(path)
     _check_head(path.name, content)
     if content['size'] != list(size):
-        raise HintError(f'{path.name}: for a photo of size {content["size"]}, this one has {list(size)} pixels')
+        raise HintError(f'{path.name}: for a photo of {content["size"]} pixels, this has {list(size)}')
     if key and content['photo'] and content['photo'] != key:
         raise HintError(f'{path.name}: for another photo of the same size: its pixels are not these')
     rows = content['hints'] if isinstance(content['hints'], list) else [content['hints']]
     return check_hints([_row(path.name, i, row) for i, row in enumerate(rows, 1)], size)
 
-# %% ../nbs/14_hints.ipynb #c11cbc73
+# %% ../nbs/14_hints.ipynb #7c4bc63c
 def neighbour_pairs(
     h: int,  # rows
     w: int,  # columns
@@ -152,7 +152,7 @@ def neighbour_pairs(
     other = np.concatenate([b.ravel() for a, b in pairs])
     return np.concatenate([one, other]), np.concatenate([other, one])
 
-# %% ../nbs/14_hints.ipynb #3a9adc3f
+# %% ../nbs/14_hints.ipynb #8cd04db7
 def levin_matrix(
     Y: np.ndarray,  # (h, w), lightness 0..1
     floor: float = 1e-4,  # smallest variance: else a flat window divides by 0
@@ -168,22 +168,23 @@ def levin_matrix(
     weight /= np.bincount(r, weight)[r]
     return identity(h * w, format='csr') - coo_matrix((weight, (r, s)), (h * w, h * w)).tocsr()
 
-# %% ../nbs/14_hints.ipynb #c2080da8
+# %% ../nbs/14_hints.ipynb #43d3a628
 def levin(
     Y: np.ndarray,  # (h, w), lightness 0..1
     places: np.ndarray,  # (n,) numbers of the hinted pixels, row by row from the top left
     ab: np.ndarray,  # (n, 2), their colours
 ) -> np.ndarray:  # (2, h, w): colours that agree with the hints, and elsewhere with their neighbours
     "Colorization using optimization (Levin, Lischinski and Weiss 2004)."
-    A, given = levin_matrix(Y), np.zeros((Y.size, 2))
-    hinted = np.zeros(Y.size)
-    hinted[places] = 1
+    A = levin_matrix(Y)
+    normal = A.T @ A  # of the squares that are to be small
+    given = np.zeros((Y.size, 2))
     given[places] = ab
-    free = coo_matrix((1 - hinted, (np.arange(Y.size),) * 2)).tocsr()
-    fixed = coo_matrix((hinted, (np.arange(Y.size),) * 2)).tocsr()
-    return splu((free @ A.T @ A @ free + fixed).tocsc()).solve(given - free @ A.T @ A @ given).T.reshape(2, *Y.shape)
+    fixed = np.bincount(np.unique(places), minlength=Y.size)
+    free = diags_array(1.0 - fixed)
+    system = free @ normal @ free + diags_array(1.0 * fixed)
+    return splu(system.tocsc()).solve(given - free @ normal @ given).T.reshape(2, *Y.shape)
 
-# %% ../nbs/14_hints.ipynb #4b633492
+# %% ../nbs/14_hints.ipynb #3b1ee566
 def way_up(
     generator: nn.Module,  # any generator that lists its `stages`
     L: Tensor,  # (1, 1, h, w), normalised
@@ -199,7 +200,7 @@ def way_up(
         for hook in hooks:
             hook.remove()
 
-# %% ../nbs/14_hints.ipynb #699c520d
+# %% ../nbs/14_hints.ipynb #858b6cbd
 def alike_features(
     L: Tensor,  # (1, 1, h, w), normalised
     ab: Tensor,  # (1, 2, h, w), normalised
@@ -214,14 +215,14 @@ def alike_features(
         parts.append(F.interpolate(x, size=size, mode='bilinear')[0])
     return torch.cat(parts)
 
-# %% ../nbs/14_hints.ipynb #d88fa8a8
+# %% ../nbs/14_hints.ipynb #b8c21a1b
 def _roads(pixels, shape):
-    "Neighbours and what a step between them costs: the cube of how much their features differ, (N, N) sparse."
+    "What a step between neighbours costs: the cube of how much their features differ, (N, N) sparse."
     r, s = neighbour_pairs(*shape)
     step = (pixels[r] - pixels[s]).norm(dim=1).numpy() ** 3 + 1e-6
     return coo_matrix((step, (r, s)), (len(pixels), len(pixels))).tocsr()
 
-
+# %% ../nbs/14_hints.ipynb #a513a172
 class Spread:
     "How far the colour of a hint reaches in one photo: to what is alike, near, and not behind an edge."
 
@@ -238,7 +239,7 @@ class Spread:
         self.where = torch.cartesian_prod(torch.arange(h), torch.arange(w)) / min(h, w)
         self.roads, self.known = _roads(self.pixels, self.shape), {}  # known: place -> distances from it
 
-# %% ../nbs/14_hints.ipynb #ab2c8518
+# %% ../nbs/14_hints.ipynb #e251269f
 @patch
 def distance(
     self: Spread,
@@ -254,7 +255,7 @@ def distance(
         self.known[place] = unlike + far + way
     return self.known[place]
 
-# %% ../nbs/14_hints.ipynb #b352c302
+# %% ../nbs/14_hints.ipynb #ec72ba42
 def blend(
     steps: Tensor,  # (n, N), distance of each of N pixels from each of n hints
     change: Tensor,  # (n, 2), what each hint changes
@@ -266,7 +267,7 @@ def blend(
     mean = change.float().T @ (weight / weight.sum(0))
     return mean * (-(steps.amin(0) ** power)).exp()
 
-
+# %% ../nbs/14_hints.ipynb #cf73e848
 @patch
 def __call__(
     self: Spread,
@@ -278,9 +279,9 @@ def __call__(
         return torch.zeros(2, *self.shape)
     return blend(torch.stack([self.distance(int(p)) for p in places]), change).view(2, *self.shape)
 
-# %% ../nbs/14_hints.ipynb #9b255994
+# %% ../nbs/14_hints.ipynb #cf0fcc10
 class _Answer(nn.Module):
-    "Stands in for a generator whose answer to one photo is known; the mirrored photo gets the mirrored answer."
+    "Stands in for a generator whose answer to one photo is known; the mirrored one gets it mirrored."
 
     def __init__(self, L, ab):
         super().__init__()
@@ -289,7 +290,7 @@ class _Answer(nn.Module):
     def forward(self, L):
         return self.ab if L is self.L else self.ab.flip(-1)
 
-
+# %% ../nbs/14_hints.ipynb #8a4f74aa
 class _Painter(Colorizer):
     "All steps of a `Colorizer` after the network, for an answer that is known."
 
@@ -304,7 +305,7 @@ class _Painter(Colorizer):
     def _seen(self, im):
         return self.seen
 
-# %% ../nbs/14_hints.ipynb #e756f8e3
+# %% ../nbs/14_hints.ipynb #8c97230b
 class HandColorizer:
     "One photo, its automatic colours, and hints that change them."
 
@@ -323,13 +324,13 @@ class HandColorizer:
         self.small.thumbnail((view, view), reducing_gap=3.0)
         self._look()
 
-# %% ../nbs/14_hints.ipynb #56ac21f8
+# %% ../nbs/14_hints.ipynb #0374c63f
 @patch(as_prop=True)
 def size(self: HandColorizer):  # width and height
     "Pixels of the upright photo: hints are counted in them."
     return self.photo.size
 
-# %% ../nbs/14_hints.ipynb #2eac16e7
+# %% ../nbs/14_hints.ipynb #b69bbebc
 @patch
 @torch.no_grad()
 def _look(self: HandColorizer):
@@ -344,7 +345,7 @@ def _look(self: HandColorizer):
     self.maps = [((x + y.flip(-1)) / 2).cpu() for x, y in zip(maps, more)]
     self.spread = Spread(alike_features(self.L.cpu(), self.ab.cpu(), self.maps))
 
-# %% ../nbs/14_hints.ipynb #6d7cd060
+# %% ../nbs/14_hints.ipynb #d59cd7fd
 @patch
 def _places(self: HandColorizer, hints):
     "Pixel numbers of hints on the grid of `Spread`."
@@ -352,7 +353,7 @@ def _places(self: HandColorizer, hints):
     row = lambda y: min(h - 1, int(y / height * h))
     return [row(hint.y) * w + min(w - 1, int(hint.x / width * w)) for hint in hints]
 
-# %% ../nbs/14_hints.ipynb #a462d012
+# %% ../nbs/14_hints.ipynb #ad884bdd
 @patch
 def _by_branch(self: HandColorizer, places, wanted):
     "The change that a trained branch makes of hints, at the size that the network sees."
@@ -365,7 +366,7 @@ def _by_branch(self: HandColorizer, places, wanted):
     with torch.no_grad():
         return self.branch.from_automatic(self.ab.cpu() * self.saturation, self.maps, hints)
 
-# %% ../nbs/14_hints.ipynb #ca5cc7d4
+# %% ../nbs/14_hints.ipynb #cfb24a5a
 @patch
 def _change(self: HandColorizer, hints, ab):
     "What the hints change in the automatic colours `ab`, (1, 2, h, w)."
@@ -377,7 +378,7 @@ def _change(self: HandColorizer, hints, ab):
     now = F.avg_pool2d(ab, 2)[0].flatten(1).T[places]
     return F.interpolate(self.spread(places, wanted - now)[None], size=ab.shape[-2:], mode='bilinear')
 
-# %% ../nbs/14_hints.ipynb #1c39798d
+# %% ../nbs/14_hints.ipynb #dd82441c
 @patch
 def _painter(self: HandColorizer, hints):
     "A Colorizer that gives the automatic colours, changed by the hints."
@@ -390,13 +391,13 @@ def _painter(self: HandColorizer, hints):
     painter.saturation = scale
     return painter
 
-# %% ../nbs/14_hints.ipynb #2c3a2cdf
+# %% ../nbs/14_hints.ipynb #fef895eb
 @patch
 def automatic(self: HandColorizer) -> Image.Image:  # at working size
     "The colours without hints."
     return self.paint([])
 
-# %% ../nbs/14_hints.ipynb #80ac19fc
+# %% ../nbs/14_hints.ipynb #eedcb803
 @patch
 def paint(
     self: HandColorizer,
@@ -414,7 +415,7 @@ def full(
     "The same in full resolution: what `Colorizer` does, with the photo's own lightness."
     return self._painter(hints)(self.photo)
 
-# %% ../nbs/14_hints.ipynb #1e4b5a6b
+# %% ../nbs/14_hints.ipynb #e97b8a6e
 def colorize_with_hints(
     photo,  # file, bytes or PIL image
     hints: list,  # of `Hint` or (x, y, (red, green, blue)), or the file that `write_hints` made
@@ -426,7 +427,7 @@ def colorize_with_hints(
         hints = read_hints(hints, painter.size, photo_key(photo))
     return painter.full(hints)
 
-# %% ../nbs/14_hints.ipynb #26599b0c
+# %% ../nbs/14_hints.ipynb #0cd8d81e
 class Memory(NamedTuple):
     "Places of real colour photos: what the network made of their gray, and which colour they really had."
 
@@ -434,21 +435,21 @@ class Memory(NamedTuple):
     L: Tensor  # (N,), normalised
     ab: Tensor  # (N, 2), normalised
 
-# %% ../nbs/14_hints.ipynb #b6a00e5d
+# %% ../nbs/14_hints.ipynb #24b8f303
 def _describe(maps, places):
     "The two coarsest maps on the way up, at places given as shares of height and width, (n, 2): (n, C) of length 1."
     grid = (2 * places.flip(1) - 1)[None, None]
     parts = [F.grid_sample(m.cpu(), grid, padding_mode='border', align_corners=False)[0, :, 0].T for m in maps[:2]]
     return F.normalize(torch.cat([F.normalize(part, dim=1) for part in parts], 1), dim=1)
 
-# %% ../nbs/14_hints.ipynb #f370c2cd
+# %% ../nbs/14_hints.ipynb #4a9b6957
 def _small_lab(photo, side):
     "L and ab of a colour photo, as small as the network may see it."
     im = open_photo(photo).convert('RGB')
-    w, h = sides_seen(*im.size, side)
-    return split_lab(rgb_to_lab(to_tensor(im.resize((w, h), Image.Resampling.BILINEAR, reducing_gap=3.0))[None]))
+    small = im.resize(sides_seen(*im.size, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return split_lab(rgb_to_lab(to_tensor(small)[None]))
 
-
+# %% ../nbs/14_hints.ipynb #731e5828
 def remember(
     colorizer: Colorizer,  # whose network looks
     photos: list,  # colour photos
@@ -465,7 +466,7 @@ def remember(
         rows.append((_describe(maps, places), L[0, 0, y, x], ab[0, :, y, x].T))
     return Memory(*(torch.cat(column) for column in zip(*rows)))
 
-# %% ../nbs/14_hints.ipynb #754bca9d
+# %% ../nbs/14_hints.ipynb #f4d757dc
 def distinct_colours(
     ab: Tensor,  # (N, 2), Lab units, the most trusted first
     n: int,  # how many are wanted
@@ -480,7 +481,7 @@ def distinct_colours(
         left = left[~near[best]]
     return torch.stack(found) if found else ab[:0]
 
-# %% ../nbs/14_hints.ipynb #7d33896e
+# %% ../nbs/14_hints.ipynb #bd52aaf7
 @patch
 @torch.no_grad()
 def _views(self: HandColorizer):
@@ -495,7 +496,14 @@ def _views(self: HandColorizer):
         self.answers = answers
     return self.answers
 
-# %% ../nbs/14_hints.ipynb #e484ae61
+# %% ../nbs/14_hints.ipynb #af902946
+def _as_rgb(L, ab):
+    "Colours (n, 2) at one lightness, Lab units, as tuples of bytes."
+    lab = torch.cat([L.expand(1, 1, len(ab)), ab.T[:, None]])
+    rgb = (lab_to_rgb(clip_to_gamut(lab)) * 255).round().int()
+    return [tuple(colour) for colour in rgb[:, 0].T.tolist()]
+
+
 @patch
 def _candidates(self: HandColorizer, place, memory):
     "L at a place, (1, 2) as shares of height and width, and the colours it may have had, (N, 2)."
@@ -508,7 +516,7 @@ def _candidates(self: HandColorizer, place, memory):
         found = torch.cat([found, memory.ab[alike.topk(min(60, len(alike))).indices]])
     return L, found
 
-# %% ../nbs/14_hints.ipynb #141172db
+# %% ../nbs/14_hints.ipynb #986d7b9a
 @patch
 @torch.no_grad()
 def likely(
@@ -519,15 +527,13 @@ def likely(
     memory: Memory = None,  # of `remember`; without it only the network's own answers
 ) -> list:  # of (red, green, blue), 0..255, at the lightness of that place
     "Colours that this place may have had: the network's answers, and what places alike really had."
+    width, height = self.size
     _check_hint((x, y, (0, 0, 0)), self.size, 'the place')
-    L, found = self._candidates(torch.tensor([[y / self.size[1], x / self.size[0]]]), memory)
+    L, found = self._candidates(torch.tensor([[y / height, x / width]]), memory)
     lab = join_lab(L.expand(1, 1, len(found)), found.T[:, None])  # (3, 1, N)
-    ab = distinct_colours(lab[1:, 0].T, n)
-    lab = torch.cat([lab[:1, :, : len(ab)], ab.T[:, None]])
-    rgb = (lab_to_rgb(clip_to_gamut(lab)) * 255).round().int()
-    return [tuple(colour) for colour in rgb[:, 0].T.tolist()]
+    return _as_rgb(lab[0, 0, 0], distinct_colours(lab[1:, 0].T, n))
 
-# %% ../nbs/14_hints.ipynb #68a99c28
+# %% ../nbs/14_hints.ipynb #01126161
 def pair_colours(
     mine: Tensor,  # (n, 3): colours of some pixels, as ab and lightness
     other: Tensor,  # (n, 3): of as many pixels of another photo
@@ -536,7 +542,7 @@ def pair_colours(
     _, partner = linear_sum_assignment(torch.cdist(mine, other).square().numpy())
     return torch.from_numpy(partner)
 
-# %% ../nbs/14_hints.ipynb #d48baa49
+# %% ../nbs/14_hints.ipynb #2f7379d9
 def match_palette(
     mine: Tensor,  # (N, 3): ab and lightness of all pixels of a photo
     other: Tensor,  # (M, 3): of the reference
@@ -551,7 +557,7 @@ def match_palette(
     weight = 1 / (far + 0.02)
     return mine[:, :2] + (change[nearest] * (weight / weight.sum(1, keepdim=True))[..., None]).sum(1)
 
-# %% ../nbs/14_hints.ipynb #83080283
+# %% ../nbs/14_hints.ipynb #ab99a7be
 light = 0.3  # how much a difference in lightness counts beside one in ab
 
 
@@ -562,8 +568,7 @@ def borrow(
     strength: float = 1.0,  # 0 changes nothing, 1 takes the palette wholly
 ) -> HandColorizer:
     "Take the palette of a reference photo; hints come on top of it."
-    self.own = getattr(self, 'own', self.ab)
-    self.ab = self.own
+    self.ab = self.own = getattr(self, 'own', self.ab)
     if reference is not None:
         L, ab = _small_lab(reference, 64)
         other = torch.cat([ab / (self.saturation or 1.0), light * L], 1)[0].flatten(1).T
@@ -572,7 +577,7 @@ def borrow(
         self.ab = torch.lerp(self.own, new.to(self.own.device), strength)
     return self
 
-# %% ../nbs/14_hints.ipynb #d4311bef
+# %% ../nbs/14_hints.ipynb #e21ce215
 def _random_patch(rng, h, w, largest):
     "Place and size of a patch: Gaussian around the centre, uniform."
     side = rng.integers(1, largest + 1)
@@ -580,23 +585,23 @@ def _random_patch(rng, h, w, largest):
     x = int(np.clip(rng.normal(w / 2, w / 4), 0, w - side))
     return slice(y, y + side), slice(x, x + side)
 
-# %% ../nbs/14_hints.ipynb #9b202ce5
+# %% ../nbs/14_hints.ipynb #f43641f6
 def sample_hints(
     ab: Tensor,  # (B, 2, H, W), the real colours, normalised
     rng: np.random.Generator,  # decides; the same state gives the same hints
     p: float = 0.125,  # of the geometric distribution of their number: 7 on average
     largest: int = 9,  # side of the largest patch, pixels
 ) -> Tensor:  # (B, 3, H, W): mean ab of each revealed patch, and a mask that is 1 there
-    "Hints as Zhang et al. 2017 draw them: mean colours of small patches, more of them near the centre."
+    "Hints as Zhang et al. 2017 draw them: mean colours of patches, more of them near the centre."
     hints = torch.cat([torch.zeros_like(ab), torch.zeros_like(ab[:, :1])], 1)
     for real, row in zip(ab, hints):
         for _ in range(rng.geometric(p) - 1):
             patch = _random_patch(rng, *ab.shape[-2:], largest)
-            row[:2, *patch] = real[:, *patch].mean((1, 2), keepdim=True)
-            row[2, *patch] = 1
+            row[(slice(2), *patch)] = real[(slice(2), *patch)].mean((1, 2), keepdim=True)
+            row[(2, *patch)] = 1
     return hints
 
-# %% ../nbs/14_hints.ipynb #9f2cbf45
+# %% ../nbs/14_hints.ipynb #2c907eaf
 def pool_hints(
     hints: Tensor,  # (B, 3, H, W): values where the mask, the last channel, is 1
     size: tuple,  # height and width wanted
@@ -606,7 +611,7 @@ def pool_hints(
     share = F.adaptive_avg_pool2d(hints[:, 2:], size)
     return torch.cat([total / share.clamp(min=1e-8), (share > 0).float()], 1)
 
-# %% ../nbs/14_hints.ipynb #a2671d48
+# %% ../nbs/14_hints.ipynb #cc2552d0
 def _mixer(c_in, c_out):
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, 3, padding=1),
@@ -615,7 +620,7 @@ def _mixer(c_in, c_out):
         nn.GELU(),
     )
 
-# %% ../nbs/14_hints.ipynb #278b76b6
+# %% ../nbs/14_hints.ipynb #10da2b7e
 class HintBranch(Generator):
     "Any automatic generator, kept as it is, and a small network that turns hints into a change of its answer."
 
@@ -665,20 +670,19 @@ class HintBranch(Generator):
 
 register_generator('hint_branch')(lambda pretrained, **config: HintBranch(**config))
 
-# %% ../nbs/14_hints.ipynb #5517b763
+# %% ../nbs/14_hints.ipynb #d0b66a93
 def _show_hints(self):
     "Before a batch: random hints beside L; new ones in training, the same ones in every validation."
     seed = [self.epoch, self.learn.resume.batch, 1] if self.training else [0, self.iter, 0]
     hints = sample_hints(self.yb[0].as_subclass(Tensor), np.random.default_rng(seed))
     self.learn.xb = (self.xb[0], hints)
 
-# %% ../nbs/14_hints.ipynb #ed6af676
+# %% ../nbs/14_hints.ipynb #97a42fa1
 def train_hints(
     photos,  # folders of colour photos, or a `PhotoCache`
     folder: 'str | Path',  # log, checkpoint and weights go here; the same call goes on after a kill
     epochs: int = 4,  # times through all photos
     lr: float = 1e-3,  # highest learning rate
-    every: float = 120,  # seconds between checkpoints
     **kwargs,  # to `photo_dls`: size, bs, valid_pct, seed
 ):  # fastai Learner
     "Train a `HintBranch` on photos: it logs, draws, keeps its weights and resumes as every run of lesson 08."
@@ -687,7 +691,7 @@ def train_hints(
     from colorize_nb.runs import run_learner
 
     dls = photo_dls(photos, **{**dict(size=128, bs=16, valid_pct=0.05, device='cpu'), **kwargs})
-    learn = run_learner(dls, create_generator('hint_branch', pretrained=False), folder, every)
+    learn = run_learner(dls, create_generator('hint_branch', pretrained=False), folder)
     learn.add_cb(Callback(before_batch=_show_hints))
     learn.fit_one_cycle(epochs, lr, wd=0.01)
     return learn
