@@ -92,7 +92,9 @@ def main(
 ):
     "Measure colours by hand on validation photos."
     cache = PhotoCache(find_photos(photos), size * 9 // 8)
-    chosen = sorted((i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda item: item[1])[:n]
+    chosen = sorted(
+        (i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda item: item[1]
+    )[:n]
     where = {item[1]: i for i, item in enumerate(cache.items)}
     colorizer = Colorizer(size=size, device='cpu')
     branch = load_weights(weights) if weights else None
@@ -110,5 +112,7 @@ def main(
     table = summary(pd.DataFrame(rows))
     write_csv(Path(out) / 'summary.csv', table)
     print(pd.DataFrame(table).round(2).to_string())
-    about = dict(provenance(), photos=len({row['photo'] for row in rows}), size=size, seed='rank of the photo')
+    about = dict(
+        provenance(), photos=len({row['photo'] for row in rows}), size=size, seed='rank of the photo'
+    )
     (Path(out) / 'run.json').write_text(json.dumps(about, indent=1) + '\n')

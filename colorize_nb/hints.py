@@ -1,4 +1,4 @@
-"""One click that tells a colour, and the whole thing takes it: hints that spread within things and stop at edges.
+"""Click on a bird, say "blue", and the bird turns blue while the branch does not: hints that spread within things and stop at edges.
 
 Docs: https://colorize-nb.github.io/colorize_nb/hints.html.md"""
 
@@ -6,11 +6,11 @@ Docs: https://colorize-nb.github.io/colorize_nb/hints.html.md"""
 
 # %% auto #0
 __all__ = ['hint_format', 'hint_version', 'light', 'HintError', 'Hint', 'check_hints', 'photo_key', 'write_hints', 'read_hints',
-           'neighbour_pairs', 'levin_matrix', 'levin', 'way_up', 'alike_features', 'Spread', 'blend', 'HandColorizer',
-           'colorize_with_hints', 'Memory', 'remember', 'distinct_colours', 'pair_colours', 'match_palette',
-           'sample_hints', 'pool_hints', 'HintBranch', 'train_hints']
+           'neighbour_pairs', 'levin_matrix', 'levin', 'way_up', 'alike_features', 'blend', 'Spread', 'HandColorizer',
+           'colorize_with_hints', 'Memory', 'remember', 'distinct_colours', 'pool_hints', 'sample_hints', 'HintBranch',
+           'train_hints', 'pair_colours', 'match_palette']
 
-# %% ../nbs/14_hints.ipynb #cc7af56d
+# %% ../nbs/14_hints.ipynb #d50bf628
 import hashlib, json, math
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from .encoders import load_weights
 from .photo import open_photo, replacing
 from .unet import Generator, create_generator, register_generator, sides_seen
 
-# %% ../nbs/14_hints.ipynb #86fb22ab
+# %% ../nbs/14_hints.ipynb #b113e660
 class HintError(ValueError):
     "Hints that do not fit; the message says which, and what to do."
 
@@ -44,7 +44,7 @@ class Hint(NamedTuple):
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-# %% ../nbs/14_hints.ipynb #c44afb97
+
 def _check_hint(hint, size, name):
     "One (x, y, rgb) as a `Hint` inside a photo of this size."
     try:
@@ -55,12 +55,12 @@ def _check_hint(hint, size, name):
     if len(rgb) != 3 or not all(map(_number, (x, y, *rgb))):
         raise HintError(f'{name}: expected numbers as x, y and (red, green, blue), given {hint!r}')
     if not (0 <= x < size[0] and 0 <= y < size[1]):
-        raise HintError(f'{name}: ({x:g}, {y:g}) is outside the photo, which has {size[0]} x {size[1]} pixels')
+        raise HintError(f'{name}: ({x:g}, {y:g}) is outside the photo of {size[0]} x {size[1]} pixels')
     if not all(0 <= v <= 255 for v in rgb):
         raise HintError(f'{name}: a colour has three numbers from 0 to 255, given {rgb}')
     return Hint(x, y, rgb)
 
-# %% ../nbs/14_hints.ipynb #09176fcb
+
 def check_hints(
     hints: list,  # of `Hint`, or of (x, y, (red, green, blue))
     size: tuple,  # width and height of the upright photo, pixels
@@ -68,7 +68,7 @@ def check_hints(
     "The same hints, each inside the photo and with a colour; else a HintError that names the first bad one."
     return [_check_hint(hint, size, f'hint {i}') for i, hint in enumerate(hints, 1)]
 
-# %% ../nbs/14_hints.ipynb #3f7a3211
+# %% ../nbs/14_hints.ipynb #68c216ac
 hint_format, hint_version = 'colorize_nb hints', 1
 
 
@@ -79,7 +79,18 @@ def photo_key(
     im = open_photo(photo).convert('L')
     return hashlib.sha256(f'{im.width} {im.height} '.encode() + im.tobytes()).hexdigest()
 
-# %% ../nbs/14_hints.ipynb #05fb4249
+
+def _read_json(path):
+    try:
+        if path.stat().st_size > 10_000_000:
+            raise HintError(f'{path.name}: {path.stat().st_size:,} bytes are no file of hints')
+        return json.loads(path.read_text('utf-8'))
+    except OSError as e:
+        raise HintError(f'{path.name}: cannot be read ({e.strerror}): check the name') from e
+    except (ValueError, RecursionError) as e:
+        raise HintError(f'{path.name}: not JSON ({e}): is it the file that was saved with the photo?') from e
+
+# %% ../nbs/14_hints.ipynb #45dc0a59
 def write_hints(
     path: 'str | Path',  # .json, written whole or not at all
     hints: list,  # of `Hint`
@@ -93,18 +104,7 @@ def write_hints(
         part.write_text(json.dumps(content, indent=1) + '\n', 'utf-8')
     return Path(path)
 
-# %% ../nbs/14_hints.ipynb #0feaa3e5
-def _read_json(path):
-    try:
-        if path.stat().st_size > 10_000_000:
-            raise HintError(f'{path.name}: {path.stat().st_size:,} bytes are no file of hints')
-        return json.loads(path.read_text('utf-8'))
-    except OSError as e:
-        raise HintError(f'{path.name}: cannot be read ({e.strerror}): check the name') from e
-    except (ValueError, RecursionError) as e:
-        raise HintError(f'{path.name}: not JSON ({e}): is it the file that was saved with the photo?') from e
-
-# %% ../nbs/14_hints.ipynb #f7fd020e
+# %% ../nbs/14_hints.ipynb #111cf98c
 def _check_head(name, content):
     "Is this a file of ours, of a version that we know, with nothing in it that we do not know?"
     keys = {'format', 'version', 'size', 'photo', 'hints'}
@@ -116,14 +116,14 @@ def _check_head(name, content):
         odd = sorted(set(content) ^ keys)
         raise HintError(f'{name}: unknown or missing: {", ".join(odd)}; expected {", ".join(sorted(keys))}')
 
-# %% ../nbs/14_hints.ipynb #73dec274
+
 def _row(name, i, row):
     "x, y and rgb of one entry of the file."
     if not isinstance(row, dict) or set(row) != {'x', 'y', 'rgb'} or not isinstance(row['rgb'], list):
         raise HintError(f'{name}: hint {i}: expected x, y and rgb, given {str(row)[:80]}')
     return row['x'], row['y'], row['rgb']
 
-# %% ../nbs/14_hints.ipynb #93e95295
+# %% ../nbs/14_hints.ipynb #d97a922c
 def read_hints(
     path: 'str | Path',  # .json of `write_hints`
     size: tuple,  # width and height of the upright photo, pixels
@@ -140,7 +140,7 @@ def read_hints(
     rows = content['hints'] if isinstance(content['hints'], list) else [content['hints']]
     return check_hints([_row(path.name, i, row) for i, row in enumerate(rows, 1)], size)
 
-# %% ../nbs/14_hints.ipynb #7c4bc63c
+# %% ../nbs/14_hints.ipynb #a6b4c267
 def neighbour_pairs(
     h: int,  # rows
     w: int,  # columns
@@ -152,12 +152,12 @@ def neighbour_pairs(
     other = np.concatenate([b.ravel() for a, b in pairs])
     return np.concatenate([one, other]), np.concatenate([other, one])
 
-# %% ../nbs/14_hints.ipynb #8cd04db7
+# %% ../nbs/14_hints.ipynb #dbbda130
 def levin_matrix(
     Y: np.ndarray,  # (h, w), lightness 0..1
     floor: float = 1e-4,  # smallest variance: else a flat window divides by 0
 ):  # sparse (h*w, h*w): I - W, each row sums to 0
-    "Each pixel minus the weighted mean of its neighbours (Levin, Lischinski and Weiss 2004, equations 1 and 2)."
+    "Each pixel minus the weighted mean of its neighbours (Levin, Lischinski and Weiss 2004)."
     h, w = Y.shape
     r, s = neighbour_pairs(h, w)
     y = Y.ravel().astype(float)
@@ -168,7 +168,7 @@ def levin_matrix(
     weight /= np.bincount(r, weight)[r]
     return identity(h * w, format='csr') - coo_matrix((weight, (r, s)), (h * w, h * w)).tocsr()
 
-# %% ../nbs/14_hints.ipynb #43d3a628
+# %% ../nbs/14_hints.ipynb #46a7bf2e
 def levin(
     Y: np.ndarray,  # (h, w), lightness 0..1
     places: np.ndarray,  # (n,) numbers of the hinted pixels, row by row from the top left
@@ -184,12 +184,14 @@ def levin(
     system = free @ normal @ free + diags_array(1.0 * fixed)
     return splu(system.tocsc()).solve(given - free @ normal @ given).T.reshape(2, *Y.shape)
 
-# %% ../nbs/14_hints.ipynb #3b1ee566
+# %% ../nbs/14_hints.ipynb #a61d59f3
 def way_up(
     generator: nn.Module,  # any generator that lists its `stages`
     L: Tensor,  # (1, 1, h, w), normalised
 ) -> tuple:  # its answer (1, 2, h, w), and the feature maps on its way up, coarse to fine
     "The answer of a generator and what it was made from, by hooks."
+    if not isinstance(generator, Generator):
+        raise TypeError(f'hints need a network of this project in torch, given {type(generator).__name__}')
     maps, hooks = [], []
     for stage in generator.stages()[1][:-1]:
         hooks.append(stage.register_forward_hook(lambda module, args, out: maps.append(out.float())))
@@ -200,7 +202,7 @@ def way_up(
         for hook in hooks:
             hook.remove()
 
-# %% ../nbs/14_hints.ipynb #858b6cbd
+# %% ../nbs/14_hints.ipynb #6b411503
 def alike_features(
     L: Tensor,  # (1, 1, h, w), normalised
     ab: Tensor,  # (1, 2, h, w), normalised
@@ -215,14 +217,26 @@ def alike_features(
         parts.append(F.interpolate(x, size=size, mode='bilinear')[0])
     return torch.cat(parts)
 
-# %% ../nbs/14_hints.ipynb #b8c21a1b
+# %% ../nbs/14_hints.ipynb #67d58590
 def _roads(pixels, shape):
-    "What a step between neighbours costs: the cube of how much their features differ, (N, N) sparse."
+    "What a step between neighbours costs: the cube of their difference in features, (N, N) sparse."
     r, s = neighbour_pairs(*shape)
     step = (pixels[r] - pixels[s]).norm(dim=1).numpy() ** 3 + 1e-6
     return coo_matrix((step, (r, s)), (len(pixels), len(pixels))).tocsr()
 
-# %% ../nbs/14_hints.ipynb #a513a172
+
+def blend(
+    steps: Tensor,  # (n, N), distance of each of N pixels from each of n hints
+    change: Tensor,  # (n, 2), what each hint changes
+    share: float = 4.0,  # a hint counts with the inverse of its distance to this power
+    power: float = 3.0,  # how suddenly the reach of all hints ends, one step away
+) -> Tensor:  # (2, N)
+    "Near hints count most (Shepard 1968), and all fade where none reaches."
+    weight = (steps + 0.01) ** -share
+    mean = change.float().T @ (weight / weight.sum(0))
+    return mean * (-(steps.amin(0) ** power)).exp()
+
+# %% ../nbs/14_hints.ipynb #0db36aac
 class Spread:
     "How far the colour of a hint reaches in one photo: to what is alike, near, and not behind an edge."
 
@@ -239,7 +253,7 @@ class Spread:
         self.where = torch.cartesian_prod(torch.arange(h), torch.arange(w)) / min(h, w)
         self.roads, self.known = _roads(self.pixels, self.shape), {}  # known: place -> distances from it
 
-# %% ../nbs/14_hints.ipynb #e251269f
+# %% ../nbs/14_hints.ipynb #fb0a7b2e
 @patch
 def distance(
     self: Spread,
@@ -255,19 +269,7 @@ def distance(
         self.known[place] = unlike + far + way
     return self.known[place]
 
-# %% ../nbs/14_hints.ipynb #ec72ba42
-def blend(
-    steps: Tensor,  # (n, N), distance of each of N pixels from each of n hints
-    change: Tensor,  # (n, 2), what each hint changes
-    share: float = 4.0,  # a hint counts with the inverse of its distance to this power
-    power: float = 3.0,  # how suddenly the reach of all hints ends, one step away
-) -> Tensor:  # (2, N)
-    "Near hints count most (Shepard 1968), and all fade where none reaches."
-    weight = (steps + 0.01) ** -share
-    mean = change.float().T @ (weight / weight.sum(0))
-    return mean * (-(steps.amin(0) ** power)).exp()
-
-# %% ../nbs/14_hints.ipynb #cf73e848
+# %% ../nbs/14_hints.ipynb #14596c41
 @patch
 def __call__(
     self: Spread,
@@ -279,7 +281,7 @@ def __call__(
         return torch.zeros(2, *self.shape)
     return blend(torch.stack([self.distance(int(p)) for p in places]), change).view(2, *self.shape)
 
-# %% ../nbs/14_hints.ipynb #cf0fcc10
+# %% ../nbs/14_hints.ipynb #7beafa3e
 class _Answer(nn.Module):
     "Stands in for a generator whose answer to one photo is known; the mirrored one gets it mirrored."
 
@@ -290,7 +292,7 @@ class _Answer(nn.Module):
     def forward(self, L):
         return self.ab if L is self.L else self.ab.flip(-1)
 
-# %% ../nbs/14_hints.ipynb #8a4f74aa
+
 class _Painter(Colorizer):
     "All steps of a `Colorizer` after the network, for an answer that is known."
 
@@ -305,7 +307,7 @@ class _Painter(Colorizer):
     def _seen(self, im):
         return self.seen
 
-# %% ../nbs/14_hints.ipynb #8c97230b
+
 class HandColorizer:
     "One photo, its automatic colours, and hints that change them."
 
@@ -324,13 +326,19 @@ class HandColorizer:
         self.small.thumbnail((view, view), reducing_gap=3.0)
         self._look()
 
-# %% ../nbs/14_hints.ipynb #0374c63f
+
 @patch(as_prop=True)
 def size(self: HandColorizer):  # width and height
     "Pixels of the upright photo: hints are counted in them."
     return self.photo.size
 
-# %% ../nbs/14_hints.ipynb #b69bbebc
+
+@patch
+def automatic(self: HandColorizer) -> Image.Image:  # at working size
+    "The colours without hints."
+    return self.paint([])
+
+# %% ../nbs/14_hints.ipynb #03e56d8c
 @patch
 @torch.no_grad()
 def _look(self: HandColorizer):
@@ -345,7 +353,7 @@ def _look(self: HandColorizer):
     self.maps = [((x + y.flip(-1)) / 2).cpu() for x, y in zip(maps, more)]
     self.spread = Spread(alike_features(self.L.cpu(), self.ab.cpu(), self.maps))
 
-# %% ../nbs/14_hints.ipynb #d59cd7fd
+# %% ../nbs/14_hints.ipynb #5ebc8c23
 @patch
 def _places(self: HandColorizer, hints):
     "Pixel numbers of hints on the grid of `Spread`."
@@ -353,20 +361,7 @@ def _places(self: HandColorizer, hints):
     row = lambda y: min(h - 1, int(y / height * h))
     return [row(hint.y) * w + min(w - 1, int(hint.x / width * w)) for hint in hints]
 
-# %% ../nbs/14_hints.ipynb #ad884bdd
-@patch
-def _by_branch(self: HandColorizer, places, wanted):
-    "The change that a trained branch makes of hints, at the size that the network sees."
-    (h, w), grid = self.L.shape[-2:], self.spread.shape[1]
-    hints = torch.zeros(1, 3, h, w)
-    for place, ab in zip(places, wanted):
-        y, x = (2 * v for v in divmod(place, grid))
-        hints[0, :2, y : y + 2, x : x + 2] = ab[:, None, None]
-        hints[0, 2, y : y + 2, x : x + 2] = 1
-    with torch.no_grad():
-        return self.branch.from_automatic(self.ab.cpu() * self.saturation, self.maps, hints)
 
-# %% ../nbs/14_hints.ipynb #cfb24a5a
 @patch
 def _change(self: HandColorizer, hints, ab):
     "What the hints change in the automatic colours `ab`, (1, 2, h, w)."
@@ -378,7 +373,7 @@ def _change(self: HandColorizer, hints, ab):
     now = F.avg_pool2d(ab, 2)[0].flatten(1).T[places]
     return F.interpolate(self.spread(places, wanted - now)[None], size=ab.shape[-2:], mode='bilinear')
 
-# %% ../nbs/14_hints.ipynb #dd82441c
+# %% ../nbs/14_hints.ipynb #cf7a17ef
 @patch
 def _painter(self: HandColorizer, hints):
     "A Colorizer that gives the automatic colours, changed by the hints."
@@ -391,13 +386,7 @@ def _painter(self: HandColorizer, hints):
     painter.saturation = scale
     return painter
 
-# %% ../nbs/14_hints.ipynb #fef895eb
-@patch
-def automatic(self: HandColorizer) -> Image.Image:  # at working size
-    "The colours without hints."
-    return self.paint([])
-
-# %% ../nbs/14_hints.ipynb #eedcb803
+# %% ../nbs/14_hints.ipynb #9f2fd7f3
 @patch
 def paint(
     self: HandColorizer,
@@ -415,7 +404,7 @@ def full(
     "The same in full resolution: what `Colorizer` does, with the photo's own lightness."
     return self._painter(hints)(self.photo)
 
-# %% ../nbs/14_hints.ipynb #e97b8a6e
+# %% ../nbs/14_hints.ipynb #d9f2901f
 def colorize_with_hints(
     photo,  # file, bytes or PIL image
     hints: list,  # of `Hint` or (x, y, (red, green, blue)), or the file that `write_hints` made
@@ -427,7 +416,7 @@ def colorize_with_hints(
         hints = read_hints(hints, painter.size, photo_key(photo))
     return painter.full(hints)
 
-# %% ../nbs/14_hints.ipynb #0cd8d81e
+# %% ../nbs/14_hints.ipynb #20f034e8
 class Memory(NamedTuple):
     "Places of real colour photos: what the network made of their gray, and which colour they really had."
 
@@ -435,21 +424,22 @@ class Memory(NamedTuple):
     L: Tensor  # (N,), normalised
     ab: Tensor  # (N, 2), normalised
 
-# %% ../nbs/14_hints.ipynb #24b8f303
+
 def _describe(maps, places):
-    "The two coarsest maps on the way up, at places given as shares of height and width, (n, 2): (n, C) of length 1."
+    "The two coarsest maps at n places, (n, 2) as shares of height and width: (n, C) of length 1."
     grid = (2 * places.flip(1) - 1)[None, None]
-    parts = [F.grid_sample(m.cpu(), grid, padding_mode='border', align_corners=False)[0, :, 0].T for m in maps[:2]]
+    sample = lambda x: F.grid_sample(x.cpu(), grid, padding_mode='border', align_corners=False)
+    parts = [sample(x)[0, :, 0].T for x in maps[:2]]
     return F.normalize(torch.cat([F.normalize(part, dim=1) for part in parts], 1), dim=1)
 
-# %% ../nbs/14_hints.ipynb #4a9b6957
+
 def _small_lab(photo, side):
     "L and ab of a colour photo, as small as the network may see it."
     im = open_photo(photo).convert('RGB')
     small = im.resize(sides_seen(*im.size, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return split_lab(rgb_to_lab(to_tensor(small)[None]))
 
-# %% ../nbs/14_hints.ipynb #731e5828
+
 def remember(
     colorizer: Colorizer,  # whose network looks
     photos: list,  # colour photos
@@ -466,7 +456,7 @@ def remember(
         rows.append((_describe(maps, places), L[0, 0, y, x], ab[0, :, y, x].T))
     return Memory(*(torch.cat(column) for column in zip(*rows)))
 
-# %% ../nbs/14_hints.ipynb #f4d757dc
+# %% ../nbs/14_hints.ipynb #5b2fd854
 def distinct_colours(
     ab: Tensor,  # (N, 2), Lab units, the most trusted first
     n: int,  # how many are wanted
@@ -481,7 +471,7 @@ def distinct_colours(
         left = left[~near[best]]
     return torch.stack(found) if found else ab[:0]
 
-# %% ../nbs/14_hints.ipynb #bd52aaf7
+# %% ../nbs/14_hints.ipynb #ebf7b1fd
 @patch
 @torch.no_grad()
 def _views(self: HandColorizer):
@@ -496,7 +486,7 @@ def _views(self: HandColorizer):
         self.answers = answers
     return self.answers
 
-# %% ../nbs/14_hints.ipynb #af902946
+# %% ../nbs/14_hints.ipynb #d1d520f9
 def _as_rgb(L, ab):
     "Colours (n, 2) at one lightness, Lab units, as tuples of bytes."
     lab = torch.cat([L.expand(1, 1, len(ab)), ab.T[:, None]])
@@ -516,7 +506,7 @@ def _candidates(self: HandColorizer, place, memory):
         found = torch.cat([found, memory.ab[alike.topk(min(60, len(alike))).indices]])
     return L, found
 
-# %% ../nbs/14_hints.ipynb #986d7b9a
+# %% ../nbs/14_hints.ipynb #0f4b5c31
 @patch
 @torch.no_grad()
 def likely(
@@ -533,51 +523,7 @@ def likely(
     lab = join_lab(L.expand(1, 1, len(found)), found.T[:, None])  # (3, 1, N)
     return _as_rgb(lab[0, 0, 0], distinct_colours(lab[1:, 0].T, n))
 
-# %% ../nbs/14_hints.ipynb #01126161
-def pair_colours(
-    mine: Tensor,  # (n, 3): colours of some pixels, as ab and lightness
-    other: Tensor,  # (n, 3): of as many pixels of another photo
-) -> Tensor:  # (n,): which of the others each of mine becomes
-    "The pairing with the least sum of squared differences: optimal transport between two sets of equal size."
-    _, partner = linear_sum_assignment(torch.cdist(mine, other).square().numpy())
-    return torch.from_numpy(partner)
-
-# %% ../nbs/14_hints.ipynb #2f7379d9
-def match_palette(
-    mine: Tensor,  # (N, 3): ab and lightness of all pixels of a photo
-    other: Tensor,  # (M, 3): of the reference
-    n: int = 400,  # pixels of each that are paired
-) -> Tensor:  # (N, 2): new ab
-    "Give a photo the colours of another with the least total change; pixels between the paired ones follow them."
-    rng = np.random.default_rng(0)
-    n = min(n, len(mine), len(other))
-    here, there = mine[rng.permutation(len(mine))[:n]], other[rng.permutation(len(other))[:n]]
-    change = (there[pair_colours(here, there)] - here)[:, :2]
-    far, nearest = torch.cdist(mine, here).topk(min(12, n), largest=False)
-    weight = 1 / (far + 0.02)
-    return mine[:, :2] + (change[nearest] * (weight / weight.sum(1, keepdim=True))[..., None]).sum(1)
-
-# %% ../nbs/14_hints.ipynb #ab99a7be
-light = 0.3  # how much a difference in lightness counts beside one in ab
-
-
-@patch
-def borrow(
-    self: HandColorizer,
-    reference=None,  # colour photo whose palette is taken; None goes back to the network's own colours
-    strength: float = 1.0,  # 0 changes nothing, 1 takes the palette wholly
-) -> HandColorizer:
-    "Take the palette of a reference photo; hints come on top of it."
-    self.ab = self.own = getattr(self, 'own', self.ab)
-    if reference is not None:
-        L, ab = _small_lab(reference, 64)
-        other = torch.cat([ab / (self.saturation or 1.0), light * L], 1)[0].flatten(1).T
-        mine = torch.cat([self.own, light * self.L], 1)[0].flatten(1).T.cpu()
-        new = match_palette(mine, other).T.view(self.own.shape)
-        self.ab = torch.lerp(self.own, new.to(self.own.device), strength)
-    return self
-
-# %% ../nbs/14_hints.ipynb #e21ce215
+# %% ../nbs/14_hints.ipynb #d809126e
 def _random_patch(rng, h, w, largest):
     "Place and size of a patch: Gaussian around the centre, uniform."
     side = rng.integers(1, largest + 1)
@@ -585,7 +531,17 @@ def _random_patch(rng, h, w, largest):
     x = int(np.clip(rng.normal(w / 2, w / 4), 0, w - side))
     return slice(y, y + side), slice(x, x + side)
 
-# %% ../nbs/14_hints.ipynb #f43641f6
+
+def pool_hints(
+    hints: Tensor,  # (B, 3, H, W): values where the mask, the last channel, is 1
+    size: tuple,  # height and width wanted
+) -> Tensor:  # (B, 3, h, w): the mean of the hints in each cell, and 1 where there is one
+    "A coarser map of hints: means over those that are there, not over the empty places between."
+    total = F.adaptive_avg_pool2d(hints[:, :2] * hints[:, 2:], size)
+    share = F.adaptive_avg_pool2d(hints[:, 2:], size)
+    return torch.cat([total / share.clamp(min=1e-8), (share > 0).float()], 1)
+
+# %% ../nbs/14_hints.ipynb #a1acf25e
 def sample_hints(
     ab: Tensor,  # (B, 2, H, W), the real colours, normalised
     rng: np.random.Generator,  # decides; the same state gives the same hints
@@ -601,17 +557,7 @@ def sample_hints(
             row[(2, *patch)] = 1
     return hints
 
-# %% ../nbs/14_hints.ipynb #2c907eaf
-def pool_hints(
-    hints: Tensor,  # (B, 3, H, W): values where the mask, the last channel, is 1
-    size: tuple,  # height and width wanted
-) -> Tensor:  # (B, 3, h, w): the mean of the hints in each cell, and 1 where there is one
-    "A coarser map of hints: means over those that are there, not over the empty places between."
-    total = F.adaptive_avg_pool2d(hints[:, :2] * hints[:, 2:], size)
-    share = F.adaptive_avg_pool2d(hints[:, 2:], size)
-    return torch.cat([total / share.clamp(min=1e-8), (share > 0).float()], 1)
-
-# %% ../nbs/14_hints.ipynb #cc2552d0
+# %% ../nbs/14_hints.ipynb #95193d0c
 def _mixer(c_in, c_out):
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, 3, padding=1),
@@ -620,9 +566,9 @@ def _mixer(c_in, c_out):
         nn.GELU(),
     )
 
-# %% ../nbs/14_hints.ipynb #10da2b7e
+
 class HintBranch(Generator):
-    "Any automatic generator, kept as it is, and a small network that turns hints into a change of its answer."
+    "An automatic generator, kept as it is, and a small network that turns hints into a change."
 
     def __init__(
         self,
@@ -636,7 +582,7 @@ class HintBranch(Generator):
         _, maps = way_up(automatic, torch.zeros(1, 1, 64, 64))
         channels = [m.shape[1] for m in maps[: len(widths)]]
         self.look = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out in zip(channels, widths))
-        below = (3, *widths[:-1])  # the coarsest level gets the mean of all hints in place of a level below
+        below = (3, *widths[:-1])  # the coarsest level gets the mean of all hints
         self.mix = nn.ModuleList(_mixer(out + 3 + c, out) for out, c in zip(widths, below))
         self.head = nn.Conv2d(widths[-1], 2, 1)
 
@@ -668,16 +614,31 @@ class HintBranch(Generator):
         return F.interpolate(change, size=ab.shape[-2:], mode='bilinear')
 
 
-register_generator('hint_branch')(lambda pretrained, **config: HintBranch(**config))
+@register_generator('hint_branch')
+def _hint_branch(pretrained, **config):
+    return HintBranch(**config)
 
-# %% ../nbs/14_hints.ipynb #d0b66a93
+# %% ../nbs/14_hints.ipynb #f1f553d0
+@patch
+def _by_branch(self: HandColorizer, places, wanted):
+    "The change that a trained branch makes of hints, at the size that the network sees."
+    (h, w), grid = self.L.shape[-2:], self.spread.shape[1]
+    hints = torch.zeros(1, 3, h, w)
+    for place, ab in zip(places, wanted):
+        y, x = (2 * v for v in divmod(place, grid))
+        hints[0, :2, y : y + 2, x : x + 2] = ab[:, None, None]
+        hints[0, 2, y : y + 2, x : x + 2] = 1
+    with torch.no_grad():
+        return self.branch.from_automatic(self.ab.cpu() * self.saturation, self.maps, hints)
+
+
 def _show_hints(self):
     "Before a batch: random hints beside L; new ones in training, the same ones in every validation."
     seed = [self.epoch, self.learn.resume.batch, 1] if self.training else [0, self.iter, 0]
     hints = sample_hints(self.yb[0].as_subclass(Tensor), np.random.default_rng(seed))
     self.learn.xb = (self.xb[0], hints)
 
-# %% ../nbs/14_hints.ipynb #97a42fa1
+# %% ../nbs/14_hints.ipynb #7aa80ffd
 def train_hints(
     photos,  # folders of colour photos, or a `PhotoCache`
     folder: 'str | Path',  # log, checkpoint and weights go here; the same call goes on after a kill
@@ -695,3 +656,47 @@ def train_hints(
     learn.add_cb(Callback(before_batch=_show_hints))
     learn.fit_one_cycle(epochs, lr, wd=0.01)
     return learn
+
+# %% ../nbs/14_hints.ipynb #d0ad2957
+def pair_colours(
+    mine: Tensor,  # (n, 3): colours of some pixels, as ab and lightness
+    other: Tensor,  # (n, 3): of as many pixels of another photo
+) -> Tensor:  # (n,): which of the others each of mine becomes
+    "The pairing with the least sum of squared differences: optimal transport between two sets of equal size."
+    _, partner = linear_sum_assignment(torch.cdist(mine, other).square().numpy())
+    return torch.from_numpy(partner)
+
+# %% ../nbs/14_hints.ipynb #117a5c2d
+def match_palette(
+    mine: Tensor,  # (N, 3): ab and lightness of all pixels of a photo
+    other: Tensor,  # (M, 3): of the reference
+    n: int = 400,  # pixels of each that are paired
+) -> Tensor:  # (N, 2): new ab
+    "Give a photo the colours of another with the least total change; other pixels follow the paired."
+    rng = np.random.default_rng(0)
+    n = min(n, len(mine), len(other))
+    here, there = mine[rng.permutation(len(mine))[:n]], other[rng.permutation(len(other))[:n]]
+    change = (there[pair_colours(here, there)] - here)[:, :2]
+    far, nearest = torch.cdist(mine, here).topk(min(12, n), largest=False)
+    weight = 1 / (far + 0.02)
+    return mine[:, :2] + (change[nearest] * (weight / weight.sum(1, keepdim=True))[..., None]).sum(1)
+
+# %% ../nbs/14_hints.ipynb #7d09db1f
+light = 0.3  # how much a difference in lightness counts beside one in ab
+
+
+@patch
+def borrow(
+    self: HandColorizer,
+    reference=None,  # colour photo whose palette is taken; None goes back to the network's own colours
+    strength: float = 1.0,  # 0 changes nothing, 1 takes the palette wholly
+) -> HandColorizer:
+    "Take the palette of a reference photo; hints come on top of it."
+    self.ab = self.own = getattr(self, 'own', self.ab)
+    if reference is not None:
+        L, ab = _small_lab(reference, 64)
+        other = torch.cat([ab / (self.saturation or 1.0), light * L], 1)[0].flatten(1).T
+        mine = torch.cat([self.own, light * self.L], 1)[0].flatten(1).T.cpu()
+        new = match_palette(mine, other).T.view(self.own.shape)
+        self.ab = torch.lerp(self.own, new.to(self.own.device), strength)
+    return self
