@@ -35,7 +35,7 @@ from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_plac
 from .journal import planned, reason_of, sha_of, standing, sweep, workspace_name
 from .files import PhotoError, find_photos, photos_dir, replacing
 from .metadata import result_mark, save_photo
-from .photo import has_colour, open_pages, open_photo
+from .photo import DeepPhoto, has_colour, open_pages, open_photo
 
 # %% ../nbs/12_archive.ipynb #dbcaca1e
 @dataclass
@@ -48,6 +48,7 @@ class Work:
     force: bool = False  # colour photos that have colour, and results?
     mark: bool = True  # say in the metadata that a program made the colours?
     label: bool = False  # say it in the picture?
+    hints: Path = None  # a file of colours given by hand, for one photo (lesson 14)
 
     def __post_init__(self):
         self.journals, self.colorizer = Journals(), None
@@ -105,6 +106,17 @@ def _coloured(self: Work, task, tell):
 
 # %% ../nbs/12_archive.ipynb #3e3a6b50
 @patch
+def _painted(self: Work, page, tell):
+    "The network's colours, or those that hints have changed."
+    if self.hints is None:
+        return self.colorizer.paint(page, tell)
+    from colorize_nb.hints import colorize_with_hints  # a command stands above the lessons
+
+    image = page.to_image() if isinstance(page, DeepPhoto) else page
+    return colorize_with_hints(image, self.hints, self.colorizer)
+
+# %% ../nbs/12_archive.ipynb #3e3a6b51
+@patch
 def _pages(self: Work, task, tell):
     "The result, page by page; None if the photo has colour already."
     pages, deep = [], task.target.suffix.lower() in ('.png', '.tif', '.tiff')
@@ -116,7 +128,7 @@ def _pages(self: Work, task, tell):
                 self.colorizer = self.make()
             except Exception as e:
                 raise WrongCall(reason_of(e)) from e
-        result = self.colorizer.paint(page, tell)
+        result = self._painted(page, tell)
         pages.append(labelled(result) if self.label else result)
     return pages
 
@@ -475,33 +487,35 @@ def _kind(file):
         return '.jpg' if f.read(2) == b'\xff\xd8' else '.png'
 
 # %% ../nbs/12_archive.ipynb #c6d301ed
-def _settings(photos, out, weights, report, **colours):
+def _settings(photos, out, report, weights, hints, **colours):
     "All that decides the colours, as one text."
     if report is not None and Path(report).suffix.lower() not in ('.csv', '.json'):
         raise WrongCall(f'--report {report}: expected a name that ends in .csv or .json')
     if '-' in (*photos, out) and len(photos) > 1:
         raise WrongCall(f'- stands for one photo: {len(photos)} were given')
-    if weights is not None and not Path(weights).is_file():
-        raise WrongCall(f'--weights {weights}: no such file')
-    network = sha_of(Path(weights) if weights else weights_file())
-    return ', '.join([f'network {network[:16]}', *(f'{name} {value}' for name, value in colours.items())])
+    if hints and (len(photos) > 1 or os.path.isdir(photos[0])):
+        raise WrongCall(f'--hints {hints}: they belong to one photo; give that photo alone')
+    files = dict(network=Path(weights) if weights else weights_file(), **({'hints': hints} if hints else {}))
+    hashes = [f'{name} {sha_of(Path(file))[:16]}' for name, file in files.items()]
+    return ', '.join([*hashes, *(f'{name} {value}' for name, value in colours.items())])
 
 # %% ../nbs/12_archive.ipynb #ec607aa2
 @call_parse
 def main(
     *photos: Annotated[str, {'nargs': '+'}],  # photos, folders with their subfolders, patterns; - is stdin
     Out: str = None,  # folder for the results, or file for one photo, - is stdout; default beside each photo
-    size: int = 256,  # short side in pixels that the network sees: smaller is calmer, larger more local
-    saturation: float = None,  # multiplies the chroma; default what the weights were tuned for
-    weights: str = None,  # weights of your own training; default the ones that come with the package
+    size: Annotated[int, 32, 2048] = 256,  # short side that the network sees: smaller is calmer
+    saturation: Annotated[float, 0, 5] = None,  # of the chroma; default what the weights are tuned for
+    weights: Annotated[Path, Path.is_file] = None,  # of your own training; default those of the package
     device: str = None,  # cpu, cuda or mps; default the best there is
     overwrite: bool = False,  # replace what is there, also what is no result of ours
-    jobs: int = 0,  # processes, one thread each; 0 is as many as memory and cores allow
+    jobs: Annotated[int, 0, 256] = 0,  # processes, one thread each; 0 is as many as memory and cores allow
     report: str = None,  # file for a table of what became of each photo: .csv or .json
     force: bool = False,  # colour also photos that have colour, and results of earlier runs
     label: bool = False,  # write small into each picture that its colours are a guess
     no_mark: bool = False,  # do not write into the metadata that a program made the colours
-    runtime: str = 'auto',  # torch, onnx, or auto: onnxruntime on a CPU that has it installed
+    runtime: Annotated[str, {'choices': ['auto', 'torch', 'onnx']}] = 'auto',  # onnx is faster
+    hints: Annotated[Path, Path.is_file] = None,  # colours given by hand to one photo: a file of the studio
 ):
     "Colorize black-and-white photos: same size, original lightness, new colours."
     to_stdout = Out == '-' or Out is None and '-' in photos
@@ -509,11 +523,12 @@ def main(
     album = Album(say, ticker(sys.stderr))
     try:
         with stopping_at(signal.SIGTERM):
-            _check_numbers(size, saturation, jobs)
-            settings = _settings(photos, Out, weights, report, size=size, saturation=saturation)
+            knobs = dict(size=size, saturation=saturation)
+            settings = _settings(photos, Out, report, weights, hints, **knobs)
             settings += ', labelled' * label + ', no mark' * no_mark
+            runtime = 'torch' if hints else runtime  # hints look into the network
             make = partial(Colorizer, weights, size, saturation, device, runtime)
-            work = Work(make, settings, overwrite, force, not no_mark, label)
+            work = Work(make, settings, overwrite, force, not no_mark, label, hints)
             if '-' in (*photos, Out):
                 album.take(_piped(photos[0], Out or '-', work))
             else:
@@ -526,15 +541,6 @@ def main(
     except Stopped as e:
         code = e.args[0]
     _farewell(album, code, report, say, warn)
-
-# %% ../nbs/12_archive.ipynb #82066647
-def _check_numbers(size, saturation, jobs):
-    if not 32 <= size <= 2048:
-        raise WrongCall(f'--size {size}: expected 32 to 2048')
-    if saturation is not None and not 0 <= saturation <= 5:
-        raise WrongCall(f'--saturation {saturation}: expected 0 to 5')
-    if not 0 <= jobs <= 256:
-        raise WrongCall(f'--jobs {jobs}: expected 1 to 256, or 0 for as many as fit')
 
 # %% ../nbs/12_archive.ipynb #c639ca55
 def _farewell(album, code, report, say, warn):

@@ -329,8 +329,13 @@ def __call__(
     photo,  # file, bytes or PIL image: gray or colour (its colours are ignored)
     progress=None,  # told after each strip which share of the photo is done, 0..1
     deep: bool = False,  # keep 16 bits? A photo of more than 8 then gives a DeepPhoto
+    hints: list = (),  # colours given by hand: (x, y, (red, green, blue)), see lesson 14
 ) -> Image.Image:  # RGB (RGBA if the photo was transparent), same size
     "Colorize one photo, keeping its lightness."
+    if hints:
+        from colorize_nb.hints import colorize_with_hints
+
+        return colorize_with_hints(photo, hints, self)
     return self.paint(open_photo(photo, alpha=True, deep=deep), progress)
 
 # %% ../nbs/11_colorize.ipynb #30752eb0
