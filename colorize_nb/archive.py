@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
@@ -418,6 +419,8 @@ def stopping_at(
     def stop(number, frame):
         raise Stopped(128 + number)
 
+    if threading.current_thread() is not threading.main_thread():
+        signals = ()  # they arrive only in the main thread
     before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield

@@ -114,8 +114,12 @@ class OnnxGenerator:
         self,
         file: Path,  # .onnx, input `L`
     ):
-        import onnxruntime
         import torch
+
+        try:
+            import onnxruntime
+        except ImportError as e:
+            raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'") from e
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -137,7 +141,7 @@ def onnx_generator(
     try:
         return OnnxGenerator(kept)
     except ImportError:
-        raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'") from None
+        raise
     except Exception:  # not there, or damaged: onnxruntime has no class of error of its own
         return OnnxGenerator(_traced(file, kept))
 

@@ -9,7 +9,7 @@ __all__ = ['commands', 'without_body', 'fault', 'check_options', 'read_options',
            'main']
 
 # %% ../nbs/20_commands.ipynb #d0000004
-import argparse, ast, inspect, math, signal, sys, warnings
+import argparse, ast, inspect, math, signal, sys, threading, warnings
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -160,6 +160,9 @@ def terminable():
     def end(number, frame):
         raise Terminated
 
+    if threading.current_thread() is not threading.main_thread():  # only there signals arrive
+        yield
+        return
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
