@@ -237,7 +237,7 @@ def made_of(
     photo: Path,  # the photo
     online: dict,  # further metrics
 ) -> str:
-    "All that a measurement depends on, as one hash: the photo's bytes, what the answer is made from, the metrics."
+    "All that a measurement depends on, as one hash: the photo, what the answer is made from, the metrics."
     made = system.made_from(photo) if hasattr(system, 'made_from') else ''
     what = json.dumps([measure_version, made, sorted(online)])
     return hash_of(what.encode(), Path(photo).read_bytes())
@@ -287,7 +287,7 @@ def gray_photo(
 def evaluate(
     systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
     photos: list,  # paths of colour photos
-    folder: Path = None,  # rows.jsonl grows here: what is true in it is not measured again; None keeps nothing
+    folder: Path = None,  # rows.jsonl grows here, and what is true in it stays; None keeps nothing
     say=print,  # told the progress now and then
     online: dict = None,  # of `online_metrics`
 ) -> dict:  # name -> rows, one a photo; 'real' and 'gray' are added
@@ -614,7 +614,7 @@ def compare(
     online: list = (),  # 'lpips', 'fid': where their networks can be had
     say=print,  # told the progress and the table
 ) -> list:  # rows of the table
-    "Measure systems and write everything down; what `out` holds already and is still true is not measured again."
+    "Measure systems and write everything down; what `out` holds and is still true is not measured again."
     from colorize_nb.runs import provenance  # here, for it brings fastai along
 
     if not photos:
@@ -666,7 +666,7 @@ def main(
     rows: Annotated[int, 1, 1000] = 8,  # photos on the contact sheet
     online: Annotated[str, known_online] = '',  # lpips, fid or both, as lpips,fid: needs a download
 ):
-    "Measure colorizers on the same colour photos, beside the gray baseline. Run it again after a kill: it goes on where it was."
+    "Measure colorizers on the same colour photos, beside gray; after a kill it goes on where it was."
     try:
         compare(
             list(models),
@@ -684,11 +684,11 @@ def main(
 
 # %% ../nbs/10_comparison.ipynb #d8c03ee3
 class Guess:
-    "Two pictures, one second, one answer: which is the real one (or the better one)? Scored at the end, answers saved."
+    "Two pictures, one second, one answer: which is the real one, or the better one?"
 
     def __init__(
         self,
-        pairs: list,  # (name, picture, other picture) as PIL images; in 'real or fake' the first is the real one
+        pairs: list,  # (name, picture, other picture), PIL images; the first is the real one, if one is
         file: Path,  # .csv that every answer is added to
         question: str = 'Which one is real?',  # shown above the pictures
         seconds: float = 1.0,  # that both are shown; 0: until the answer
