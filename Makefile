@@ -1,7 +1,7 @@
 # The door to the project: `make` lists what it can do. Every target sets up what it needs.
 PY := .venv/bin/python
 
-.PHONY: help demo test test-browser lab export lock audit clean
+.PHONY: help demo test test-browser lab export site lock audit clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=/path/to/python3 chooses the Python (3.10 or newer) that the first run sets up."
@@ -24,6 +24,10 @@ export: .venv/.ready ## after editing notebooks: clean them, write the library a
 	@.venv/bin/nbdev-clean
 	@.venv/bin/nbdev-export
 	@$(PY) .ci/readme.py
+
+site: .venv/.ready ## build the documentation site into _docs, and check it (minutes; needs a network once)
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt playwright
+	@$(PY) -W ignore .ci/website.py
 
 lock: ## after editing settings.ini: lock versions and hashes (UPGRADE=1: the newest versions)
 	@PYTHON="$(PYTHON)" sh .ci/lock.sh $(if $(UPGRADE),--upgrade)

@@ -271,6 +271,29 @@ def jpeg(p):
         return f'mean difference {off:.2f} levels, of the gray {light:.2f}'
 
 
+def other_exif(p):
+    "EXIF of a PNG and of a WebP: the photo is turned as it says, and stays in what is saved, without the turn"
+    exif, said = Image.Exif(), []
+    see = Image.open(p.photos['colour']).convert('RGB').crop((0, 0, 200, 150))
+    for kind, turn, options in (('png', 6, {}), ('webp', 7, {'lossless': True})):
+        exif[0x0112], exif[0x010F] = turn, 'maker of the scanner'
+        file = p.tmp / f'scan {kind}.{kind}'
+        see.save(file, exif=exif, **options)
+        p.photos[kind] = file
+        with p.open() as b:
+            b.give(file)
+            b.wait(file.name)
+            said.append(p.compare(b, kind))
+            for made in ('image/png', 'image/jpeg'):
+                path, _ = b.download(file.name, made)
+                kept = Image.open(path).getexif()
+                assert kept.get(0x010F) == 'maker of the scanner' and kept[0x0112] == 1, (
+                    f'{made}: {dict(kept)}'
+                )
+        del p.photos[kind]
+    return '; '.join(said)
+
+
 def bad_files(p):
     "A broken file between good ones costs one sentence, not the rest"
     data = p.photos['colour'].read_bytes()
@@ -476,6 +499,7 @@ checks = (
     one_file,
     saturation,
     jpeg,
+    other_exif,
     bad_files,
     other_ways_in,
     keyboard,

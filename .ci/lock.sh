@@ -6,6 +6,7 @@
 # constraints.txt          versions, for people: pip install -c constraints.txt -e '.[dev]'
 # constraints-hashes.txt   with hashes, and pip itself, for CI: pip install --require-hashes -r ...
 # constraints-tools.txt    the tools that do this, with hashes
+# constraints-site.txt     what .ci/website.py builds the site with, with hashes
 # One resolution holds for Python 3.10 and newer on Linux, Windows and macOS 14 or newer on Apple processors: uv
 # adds the markers. (torch has no wheels for older macOS, nor for Intel there.)
 set -eu
@@ -35,7 +36,7 @@ if [ "${1:-}" = audit ]; then
 fi
 
 case "${1:-}" in
-    '') cp constraints.txt constraints-tools.txt "$new" ;;   # uv keeps the versions it finds in these
+    '') cp constraints.txt constraints-tools.txt constraints-site.txt "$new" ;;   # uv keeps what it finds in these
     --upgrade) set -- --exclude-newer '7 days' ;;
     *) echo "lock.sh: $1 is neither --upgrade nor audit" >&2; exit 2 ;;
 esac
@@ -49,6 +50,7 @@ compile() {
 lock=$new/constraints.txt
 hashes=$new/constraints-hashes.txt
 tool_lock=$new/constraints-tools.txt
+site_lock=$new/constraints-site.txt
 "$tools/bin/python" .ci/declared.py list dev online browser >"$new/all.in"
 "$tools/bin/python" .ci/declared.py list dev >"$new/dev.in"
 echo pip >"$new/pip.in"
@@ -56,6 +58,8 @@ printf '%s\n' pip-audit uv >"$new/tools.in"
 compile "$@" "$new/all.in" "$new/pip.in" -o "$lock"
 compile "$new/dev.in" "$new/pip.in" -c "$lock" --generate-hashes -o "$hashes"
 compile "$@" "$new/tools.in" --generate-hashes -o "$tool_lock"
+printf '%s\n' sphinx myst-nb pydata-sphinx-theme >"$new/site.in"
+compile "$@" "$new/site.in" --generate-hashes -o "$site_lock"
 
 # write FILE TEXT: what the file is, then what uv wrote
 write() {
@@ -64,6 +68,7 @@ write() {
 }
 write "$lock" "The versions that were tried together: pip install -c constraints.txt -e '.[dev]'"
 write "$hashes" 'The same with hashes, and pip: pip install --require-hashes -r constraints-hashes.txt'
+write "$site_lock" 'What .ci/website.py works with, apart from the project: Sphinx, MyST-NB and the theme.'
 write "$tool_lock" 'What .ci/lock.sh works with, apart from the project: uv and pip-audit.'
 packages=$(sed -n 's/==.*//p' constraints.txt | sort -u | wc -l | tr -d ' ')
 echo "Locked $(grep -c '==' constraints.txt) versions of $packages packages."

@@ -54,8 +54,8 @@ def fence(text, lang=''):
     return f'```{lang}\n{text.rstrip()}\n```'
 
 
-def output(o, name, files):
-    "One stored output as markdown; a picture is added to `files`"
+def output(o, name, files, alt):
+    "One stored output as markdown; a picture, with its alt text, is added to `files`"
     if o.output_type == 'error':
         sys.exit(f'index.ipynb has a stored error: {o.ename}: {o.evalue}')
     if o.output_type == 'stream':
@@ -64,7 +64,7 @@ def output(o, name, files):
         if mime in o.data:
             path = pics / f'{name}.{ext}'
             files[path] = base64.b64decode(o.data[mime])
-            return f'![]({path.as_posix()})'
+            return f'![{alt}]({path.as_posix()})'
     if 'text/markdown' in o.data:
         return relink(o.data['text/markdown'])
     return fence(o.data['text/plain'], 'text') if 'text/plain' in o.data else ''
@@ -90,7 +90,9 @@ def convert(nb):
             out.append(fence(src, 'python'))
         if flags & {'hide_output', 'output false'}:
             continue
-        out += [output(o, f'{c.id}-{i}', files) for i, o in enumerate(c.outputs)]
+        alt = re.search(r'^#\| *fig-alt: *(.+)$', c.source, re.M)
+        alt = alt[1].strip().strip('"') if alt else ''
+        out += [output(o, f'{c.id}-{i}', files, alt) for i, o in enumerate(c.outputs)]
     return '\n\n'.join(s for s in out if s.strip()) + '\n', files
 
 

@@ -21,7 +21,7 @@ def ab_centres(
     step: float = 10.0,  # width of a cell, Lab units
 ) -> Tensor:  # (Q, 2): the centres, Lab units
     "The cells of the ab plane that some sRGB colour falls into."
-    v = torch.linspace(0, 1, 65)  # neighbours are closer than a cell
+    v = torch.linspace(0, 1, 65, device='cpu')  # neighbours are closer than a cell
     cube = torch.cartesian_prod(v, v, v)
     surface = cube[((cube == 0) | (cube == 1)).any(1)]  # the shadow of a cube is that of its surface
     ab = rgb_to_lab(surface.T[..., None])[1:, :, 0]
@@ -261,7 +261,7 @@ def load_zhang2016(
         raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {hint}')
     exact = state['centres'][:, :, 0, 0].T.float() * 110
     state['centres'] = (exact / 10).round() * 10
-    if (exact - state['centres']).abs().max() > 0.5 or exact.abs().max() < 50:
+    if (exact - state['centres']).abs().max() > 0.5 or not 50 < exact.abs().max() <= 110:
         raise WeightsError(
             f'{file}: the 313 centres in model_out.weight, times 110, are not multiples of 10 (the first is {exact[0].tolist()}): {hint}'
         )

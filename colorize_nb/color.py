@@ -7,13 +7,35 @@ Docs: https://colorize-nb.github.io/colorize_nb/color.html.md"""
 # %% auto #0
 __all__ = ['white_from_rgb', 'show_photos', 'to_tensor', 'to_image', 'srgb_to_linear', 'linear_to_srgb', 'rgb_to_lab',
            'lab_to_rgb', 'split_lab', 'join_lab', 'rgb_to_L', 'rgb_to_gray', 'in_gamut', 'clip_to_gamut',
-           'colourfulness']
+           'lab_to_screen', 'colourfulness']
 
 # %% ../nbs/01_color.ipynb #f0a40bc4
 import torch
 from torch import Tensor
 
 # %% ../nbs/01_color.ipynb #41438b41
+def _drawable(photo):
+    "What matplotlib can draw: bytes or floats, channels last."
+    import numpy as np
+
+    if isinstance(photo, Tensor) and photo.ndim == 3:
+        return photo.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
+    return np.asarray(photo)
+
+
+def _axes(arrays, ncols, size, titled):
+    "A figure with a place for each array; it is drawn when it is shown."
+    import matplotlib.pyplot as plt
+
+    nrows, tall = -(-len(arrays) // ncols), max(a.shape[0] / a.shape[1] for a in arrays)
+    inches = ncols * size, nrows * (size * tall + 0.25 * titled)
+    fig, axs = plt.subplots(nrows, ncols, squeeze=False, layout='constrained', figsize=inches)
+    for ax in axs.flat:
+        ax.axis('off')
+    plt.close(fig)
+    return fig, axs.flat
+
+# %% ../nbs/01_color.ipynb #41438b42
 def show_photos(
     photos,  # rgb tensors (3, H, W) or (H, W) gray in 0..1, or PIL images
     titles=None,  # one text a photo
@@ -22,34 +44,12 @@ def show_photos(
     suptitle=None,  # text over all
 ):  # the matplotlib figure
     "The one way in which this project draws photos side by side."
-    import matplotlib.pyplot as plt, numpy as np
-
-    photos = list(photos)
-    ncols = min(ncols, len(photos))
-    nrows = -(-len(photos) // ncols)
-    arrays = [
-        p.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
-        if isinstance(p, Tensor) and p.ndim == 3
-        else np.asarray(p)
-        for p in photos
-    ]
-    tall = max(a.shape[0] / a.shape[1] for a in arrays)
-    fig, axs = plt.subplots(
-        nrows,
-        ncols,
-        squeeze=False,
-        layout='constrained',
-        figsize=(ncols * size, nrows * (size * tall + 0.25 * bool(titles))),
-    )
-    for i, ax in enumerate(axs.flat):
-        ax.axis('off')
-        if i < len(photos):
-            ax.imshow(arrays[i], cmap='gray', vmin=0, vmax=255 if arrays[i].dtype == np.uint8 else 1)
-            if titles:
-                ax.set_title(titles[i], fontsize=9)
-    if suptitle:
-        fig.suptitle(suptitle, fontsize=10)
-    plt.close(fig)
+    arrays = [_drawable(photo) for photo in photos]
+    fig, axs = _axes(arrays, min(ncols, len(arrays)), size, bool(titles))
+    for ax, array, title in zip(axs, arrays, titles or [''] * len(arrays)):
+        ax.imshow(array, cmap='gray', vmin=0, vmax=255 if array.dtype == 'uint8' else 1)
+        ax.set_title(title, fontsize=9)
+    fig.suptitle(suptitle or '', fontsize=10)
     return fig
 
 # %% ../nbs/01_color.ipynb #9f219111
@@ -59,12 +59,8 @@ def to_tensor(
     "A photo as `rgb`."
     import numpy as np
 
-    return (
-        torch.from_numpy(np.array(photo.convert('RGB') if hasattr(photo, 'convert') else photo))
-        .movedim(-1, 0)
-        .float()
-        / 255
-    )
+    pixels = np.array(photo.convert('RGB') if hasattr(photo, 'convert') else photo)
+    return torch.from_numpy(pixels).movedim(-1, 0).float() / 255
 
 
 def to_image(
@@ -73,13 +69,12 @@ def to_image(
     "`rgb` as a photo of bytes, rounded."
     from PIL import Image
 
-    return Image.fromarray(
-        (rgb.detach().float().cpu().clamp(0, 1) * 255).round().byte().movedim(0, -1).contiguous().numpy()
-    )
+    x = rgb.detach().float().cpu().clamp(0, 1)
+    return Image.fromarray((x * 255).round().byte().movedim(0, -1).contiguous().numpy())
 
 # %% ../nbs/01_color.ipynb #9a4f1dd8
 def _line_then_curve(x, at, slope, curve):
-    "`curve(x)` above `at`; below, the straight line of that slope which meets the curve there. No branch, so no nan."
+    "`curve(x)` above `at`, below it the line of that slope that meets the curve there. No branch, so no nan."
     bright = x.clamp(min=at)
     return torch.add(curve(bright), x - bright, alpha=slope)
 
@@ -91,7 +86,7 @@ def _power(x, p):
 def _full(x):
     return x if x.dtype == torch.float64 else x.float()  # bf16 and fp16 are too coarse for Lab
 
-
+# %% ../nbs/01_color.ipynb #9a4f1dd9
 def srgb_to_linear(
     rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
 ) -> Tensor:  # same shape, linear light 0..1
@@ -109,24 +104,19 @@ def linear_to_srgb(
 def _check(x, who, channels=(3,)):
     "Complain at once, and say what to do, unless `x` is a float tensor (..., channels, H, W)."
     if not isinstance(x, Tensor):
-        raise TypeError(
-            f'{who}: got {type(x).__name__}, expected a torch tensor; for an array: torch.from_numpy(x)'
-        )
+        got = type(x).__name__
+        raise TypeError(f'{who}: got {got}, expected a torch tensor; for an array: torch.from_numpy(x)')
     if not x.is_floating_point():
         raise TypeError(
             f'{who}: got {x.dtype}, expected a float tensor; for a photo in 0..255: x.float()/255'
         )
     if x.ndim < 3 or x.shape[-3] not in channels:
-        last = (
-            '; colours come last here, so first x.movedim(-1, -3)'
-            if x.ndim > 2 and x.shape[-1] in channels
-            else ''
-        )
-        raise ValueError(
-            f'{who}: got shape {tuple(x.shape)}, expected (..., {" or ".join(map(str, channels))}, H, W){last}'
-        )
+        last = x.ndim > 2 and x.shape[-1] in channels
+        hint = '; colours come last here, so first x.movedim(-1, -3)' * last
+        wanted = ' or '.join(map(str, channels))
+        raise ValueError(f'{who}: got shape {tuple(x.shape)}, expected (..., {wanted}, H, W){hint}')
 
-
+# %% ../nbs/01_color.ipynb #36dba60b
 def _mix(m, x):
     "Apply a 3x3 matrix to the channels of (..., 3, H, W)."
     m = m.to(x.dtype).to(x.device)[:, :, None, None]
@@ -135,7 +125,7 @@ def _mix(m, x):
 
 
 def _in_pieces(f, x, size=2**18):
-    "Apply `f` to bands of rows, each of about 1 MB, which stay in a CPU's cache. A GPU likes one large call better."
+    "Apply `f` to bands of rows of about 1 MB, which stay in a CPU's cache; on a GPU to all at once."
     if x.device.type != 'cpu' or x.numel() <= size:
         return f(x)
     return torch.cat([f(band) for band in x.split(max(1, size * x.shape[-2] // x.numel()), -2)], -2)
@@ -150,11 +140,12 @@ _xyz_from_rgb = torch.tensor(
     dtype=torch.float64,
 )
 _white = torch.tensor([0.95047, 1.0, 1.08883], dtype=torch.float64)  # D65, 2 degrees: XYZ of white
+# one constant: dividing each row by white once is cheaper than dividing each pixel
 white_from_rgb = _xyz_from_rgb / _white[:, None]  # linear light -> X, Y, Z as shares of white
 _rgb_from_white = torch.linalg.inv(white_from_rgb)
 _eps, _slope = 0.008856, 7.787  # CIE 15:2004: below _eps the cube root becomes a line
 
-
+# %% ../nbs/01_color.ipynb #84f29144
 def _to_lab(rgb):
     xyz = _mix(white_from_rgb, srgb_to_linear(rgb))
     x, y, z = _line_then_curve(xyz, _eps, _slope, lambda v: _power(v, 1 / 3)).unbind(-3)
@@ -170,11 +161,15 @@ def rgb_to_lab(
         return _in_pieces(_to_lab, rgb)
 
 # %% ../nbs/01_color.ipynb #5334e085
+def _from_root(f):
+    "Share of white whose root is `f`: the way back through step 3."
+    return _line_then_curve(f, _eps ** (1 / 3), 1 / _slope, lambda v: v * v * v)
+
+
 def _lab_to_linear(lab):
     L, a, b = _full(lab).unbind(-3)
     y = (L + 16) / 116
-    f = torch.stack([y + a / 500, y, y - b / 200], -3)
-    return _mix(_rgb_from_white, _line_then_curve(f, _eps ** (1 / 3), 1 / _slope, lambda v: v**3))
+    return _mix(_rgb_from_white, _from_root(torch.stack([y + a / 500, y, y - b / 200], -3)))
 
 
 def lab_to_rgb(
@@ -209,32 +204,71 @@ def join_lab(
     return torch.cat([(_full(L) + 1) * _L_half, _full(ab) * _ab_max], -3)
 
 # %% ../nbs/01_color.ipynb #d21823fe
+def _to_L(rgb):
+    "L of (..., 1 or 3, H, W): the second row of the matrix, one cube root."
+    linear = srgb_to_linear(rgb)
+    if rgb.shape[-3] == 3:
+        r, g, b = white_from_rgb[1].tolist()
+        red, green, blue = linear.split(1, -3)
+        linear = (r * red).add(green, alpha=g).add(blue, alpha=b)
+    root = _line_then_curve(linear, _eps, _slope, lambda v: _power(v, 1 / 3))
+    return (116 * root - 16) / _L_half - 1
+
+# %% ../nbs/01_color.ipynb #d21823ff
 def rgb_to_L(
     rgb: Tensor,  # (..., 3, H, W) or (..., 1, H, W) gray, sRGB 0..1
 ) -> Tensor:  # (..., 1, H, W), -1..1
     "Normalised lightness of a photo: from its luminance, never from one channel."
     _check(rgb, 'rgb_to_L', (1, 3))
-    return split_lab(rgb_to_lab(rgb.expand(*rgb.shape[:-3], 3, *rgb.shape[-2:])))[0]
+    with torch.autocast(rgb.device.type, enabled=False):
+        return _in_pieces(_to_L, rgb)
 
 
 def rgb_to_gray(
     rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
 ) -> Tensor:  # (..., 3, H, W), sRGB 0..1, no chroma
-    "The gray photo with the same L: what black-and-white film would leave us."
+    "The gray photo with the same L: what a film that sees all colours as we do would leave us."
     L = rgb_to_L(rgb)
     return lab_to_rgb(join_lab(L, torch.zeros_like(L).repeat_interleave(2, -3)))
 
 # %% ../nbs/01_color.ipynb #da1991af
+def _within(linear, tol=1e-4):
+    "Which pixels of linear light (..., 3, H, W) lie in 0..1, or at most `tol` outside?"
+    return (linear - 0.5).abs_().amax(-3) <= 0.5 + tol
+
+
+def _put(x, where, pixels):
+    "`x` (..., 3, H, W) with other values (3, M) at the flat places `where` of its pixels."
+    planes = x.movedim(-3, 0)
+    flat = planes.flatten(1).index_copy(1, where, pixels)
+    return flat.unflatten(1, planes.shape[1:]).movedim(0, -3)
+
+
 def in_gamut(
     lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
     tol: float = 1e-4,  # how far outside 0..1 (linear light) still counts as inside
 ) -> Tensor:  # (..., H, W), bool
     "Which pixels can sRGB show?"
     _check(lab, 'in_gamut')
-    linear = _lab_to_linear(lab)
-    return ((linear >= -tol) & (linear <= 1 + tol)).all(-3)
+    return _within(_lab_to_linear(lab), tol)
 
 # %% ../nbs/01_color.ipynb #1eb718d4
+def _share_that_fits(far, steps, tol=1e-4):
+    "How much of its chroma each colour of `far` (3, M) may keep: `steps` halvings."
+    L, a, b = far
+    y = (L + 16) / 116
+    wish = torch.stack([a / 500, b / -200])  # of the roots of X and Z
+    from_x, from_y, from_z = _rgb_from_white.to(far).T[:, :, None]
+    light = from_y * _from_root(y)
+    low, step = torch.zeros_like(L), 1.0
+    for _ in range(steps):
+        step /= 2
+        x, z = _from_root(torch.addcmul(y, wish, low + step))
+        linear = torch.addcmul(light, from_x, x).addcmul_(from_z, z)
+        low += step * _within(linear[..., None], tol)[:, 0]
+    return low
+
+# %% ../nbs/01_color.ipynb #2d1c0a11
 def clip_to_gamut(
     lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
     steps: int = 12,  # halvings: 12 leave 1/4096 of the chroma
@@ -242,19 +276,29 @@ def clip_to_gamut(
     "Reduce chroma where sRGB cannot show the colour, keeping L and hue."
     _check(lab, 'clip_to_gamut')
     lab = _full(lab)
-    pixels = lab.movedim(-3, 0).flatten(1)  # (3, N)
-    out = ~in_gamut(pixels[..., None])[:, 0]
-    if not out.any():
+    outside = (~_within(_in_pieces(_lab_to_linear, lab))).flatten().nonzero()[:, 0]
+    if not len(outside):
         return lab
-    far = pixels[:, out]  # (3, M): only the pixels that need work
-    low, high = torch.zeros_like(far[0]), torch.ones_like(far[0])
-    for _ in range(steps):
-        mid = (low + high) / 2
-        ok = in_gamut(torch.stack([far[0], far[1] * mid, far[2] * mid])[..., None])[:, 0]
-        low, high = torch.where(ok, mid, low), torch.where(ok, high, mid)
-    pixels = pixels.clone()
-    pixels[:, out] = torch.stack([far[0], far[1] * low, far[2] * low])
-    return pixels.unflatten(1, lab.movedim(-3, 0).shape[1:]).movedim(0, -3)
+    far = lab.movedim(-3, 0).flatten(1)[:, outside]  # (3, M): only the pixels that need work
+    k = _share_that_fits(far, steps)
+    return _put(lab, outside, torch.stack([far[0], k * far[1], k * far[2]]))
+
+# %% ../nbs/01_color.ipynb #2d1c0a10
+def lab_to_screen(
+    lab: Tensor,  # (..., 3, H, W), CIE L*a*b*
+    tol: float = 1e-4,  # as in `in_gamut`: what is cut off without a further look
+) -> Tensor:  # (..., 3, H, W), sRGB 0..1
+    "The same as `lab_to_rgb(clip_to_gamut(lab))`, with one look at each pixel."
+    _check(lab, 'lab_to_screen')
+    with torch.autocast(lab.device.type, enabled=False):
+        lab = _full(lab)
+        linear = _in_pieces(_lab_to_linear, lab)
+        outside = (~_within(linear, tol)).flatten().nonzero()[:, 0]
+        if len(outside):
+            far = lab.movedim(-3, 0).flatten(1)[:, outside]
+            far[1:] *= _share_that_fits(far, 12, tol)
+            linear = _put(linear, outside, _lab_to_linear(far[..., None])[..., 0])
+        return _in_pieces(lambda x: linear_to_srgb(x).clamp_(0, 1), linear)
 
 # %% ../nbs/01_color.ipynb #e426fb95
 def colourfulness(

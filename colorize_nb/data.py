@@ -12,6 +12,7 @@ __all__ = ['check_photos', 'is_valid', 'cache_dir', 'PhotoCache', 'crop_box', 'R
 # %% ../nbs/02_data.ipynb #d14e1214
 import hashlib, json, math, os, random, sys, time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -157,10 +158,23 @@ def is_valid(
     return int(sha[:8], 16) < pct * 2**32
 
 # %% ../nbs/02_data.ipynb #d352032f
+@contextmanager
+def _cache_at(folder):
+    "Say of a disk that is full or read-only what to do."
+    try:
+        yield
+    except OSError as e:
+        raise OSError(
+            f'cannot write decoded photos into {folder}: {e.strerror or e}. '
+            'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk'
+        ) from e
+
+
 def cache_dir() -> Path:  # made if need be
     "Where decoded photos are kept: $COLORIZE_NB_CACHE, or ~/.cache/colorize_nb."
     folder = Path(os.environ.get('COLORIZE_NB_CACHE', '~/.cache/colorize_nb')).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    with _cache_at(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 # %% ../nbs/02_data.ipynb #40a41623
@@ -180,38 +194,44 @@ def _decode_small(path, side):
         return None, None, str(e)
 
 # %% ../nbs/02_data.ipynb #6ff2e7b8
-def _write_shard(photos, side, index):
-    "Decode photos into one file of bytes beside `index`, then write the index: rows of (path, sha1, offset, height, width, error)."
+def _hash_of(pixels, rows):
+    "What a shard's content is, as one number: of its bytes and of the rows of its index."
+    known = hashlib.blake2b(pixels)
+    known.update(json.dumps(rows).encode())
+    return known.hexdigest()
+
+
+def _decode_into(file, photos, side):
+    "Write the pixels of photos into a file; rows of (path, sha1, offset, height, width, error)."
     rows, offset = [], 1
-    try:
-        with (
-            replacing(index.with_suffix('.u8')) as part,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-            open(part, 'wb') as f,
-        ):
-            f.write(b'\0')  # a memory map cannot be empty
-            for path, (pixels, sha, error) in zip(photos, pool.map(lambda p: _decode_small(p, side), photos)):
-                h, w = (0, 0) if error else pixels.shape[:2]
-                rows.append([str(path), sha, offset, h, w, error])
-                if not error:
-                    offset += f.write(pixels.tobytes())
-        with replacing(index) as part:
-            part.write_text(json.dumps(rows))  # last: a shard counts only when its index is there
-        return rows
-    except OSError as e:
-        raise OSError(
-            f'cannot write decoded photos into {index.parent}: {e.strerror or e}. '
-            'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk'
-        ) from e
+    with ThreadPoolExecutor(os.cpu_count()) as pool, open(file, 'wb') as f:
+        f.write(b'\0')  # a memory map cannot be empty
+        for path, (pixels, sha, error) in zip(photos, pool.map(lambda p: _decode_small(p, side), photos)):
+            h, w = (0, 0) if error else pixels.shape[:2]
+            rows.append([str(path), sha, offset, h, w, error])
+            if not error:
+                offset += f.write(pixels.tobytes())
+    return rows
+
+
+def _write_shard(photos, side, index):
+    "Decode photos into one file of bytes beside `index`, then write the index: its rows and the hash of all."
+    with _cache_at(index.parent):
+        with replacing(index.with_suffix('.u8')) as part:
+            rows = _decode_into(part, photos, side)
+            known = _hash_of(part.read_bytes(), rows)
+        with replacing(index) as part:  # last: a shard counts only when its index is there
+            part.write_text(json.dumps({'blake2b': known, 'rows': rows}))
+    return rows
 
 
 def _read_shard(index):
-    "The rows of a finished shard; None if it is missing or does not fit its index."
+    "The rows of a finished shard; None if it is missing, damaged or changed."
     try:
-        rows, size = json.loads(index.read_text()), index.with_suffix('.u8').stat().st_size
-    except (OSError, ValueError):
+        said, pixels = json.loads(index.read_text()), index.with_suffix('.u8').read_bytes()
+        return said['rows'] if said['blake2b'] == _hash_of(pixels, said['rows']) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return rows if size == 1 + sum(3 * h * w for _, _, _, h, w, _ in rows) else None
 
 # %% ../nbs/02_data.ipynb #7a2521c1
 class PhotoCache:
@@ -227,13 +247,11 @@ class PhotoCache:
         progress: bool = True,  # show a progress bar while decoding?
     ):
         self.side, self.folder = side, Path(folder or cache_dir())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.items, self.broken, self.files, self._maps = (
-            [],
-            [],
-            [],
-            {},
-        )  # items: (path, sha1, shard, offset, height, width)
+        with _cache_at(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.items = []  # (path, sha1, shard, offset, height, width)
+        self.broken = []  # (path, reason)
+        self.files, self._maps = [], {}
         chunks = [photos[i : i + self.shard_size] for i in range(0, len(photos), self.shard_size)]
         for chunk in _progress(chunks, f'decoding photos (batches of {self.shard_size})', progress):
             self._add(chunk)
@@ -244,7 +262,7 @@ class PhotoCache:
             for p in photos
         ]
         index = (
-            self.folder / f'{hashlib.sha1(json.dumps([1, self.side, stats]).encode()).hexdigest()[:16]}.json'
+            self.folder / f'{hashlib.sha1(json.dumps([2, self.side, stats]).encode()).hexdigest()[:16]}.json'
         )
         rows = _read_shard(index)
         for path, sha, offset, h, w, error in (
@@ -255,6 +273,12 @@ class PhotoCache:
             else:
                 self.items.append((Path(path), sha, len(self.files), offset, h, w))
         self.files.append(index.with_suffix('.u8'))
+
+    @property
+    def fingerprint(self) -> str:
+        "Which photos these are, by content and order: two caches with the same text hold the same pixels."
+        content = ' '.join(sha for _, sha, *_ in self.items)
+        return f'{len(self)} photos, {hashlib.sha256(content.encode()).hexdigest()[:16]}'
 
     def __len__(self):
         return len(self.items)
@@ -558,13 +582,15 @@ def photo_dls(
         paths = photos if isinstance(photos, list) else find_photos(photos)
         photos = PhotoCache(paths, side or size * 9 // 8)
     if len(photos) < 2:
-        raise ValueError(
-            f'{len(photos)} readable photos found ({len(photos.broken)} broken); training needs at least 2: check the folder'
+        path, why = photos.broken[0] if photos.broken else ('the folder', 'holds no photo')
+        raise PhotoError(
+            f'{len(photos)} readable photos found ({len(photos.broken)} broken; {path}: {why}); '
+            'training needs at least 2: check the folder'
         )
     block, idxs = photo_block(photos, size=size, **kwargs), list(range(len(photos)))
     train, valid = block.splitter(idxs)
     if not train or not valid:
-        raise ValueError(
+        raise PhotoError(
             f'the split by content puts {len(train)} photos into training and {len(valid)} into validation: give more photos or another valid_pct'
         )
     dls = block.dataloaders(

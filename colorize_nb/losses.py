@@ -99,7 +99,7 @@ class GANLoss(nn.Module):
 
 # %% ../nbs/06_losses.ipynb #a5d245ba
 class ColorLoss(nn.Module):
-    "Weighted sum: smooth L1 on ab; and of the finished pictures perceptual distance, PSNR photo by photo, colourfulness."
+    "Weighted sum of smooth L1 on ab and, of the finished pictures, perceptual distance, PSNR, colourfulness."
 
     def __init__(
         self,
@@ -114,6 +114,9 @@ class ColorLoss(nn.Module):
         super().__init__()
         store_attr(but='perceptual')
         self.perceptual = perceptual
+        if (perceptual is None) != (perceptual_weight == 0):
+            given = 'no perceptual loss' if perceptual is None else 'a perceptual loss'
+            raise ValueError(f'{given} with perceptual_weight={perceptual_weight}: give both or none')
 
     def forward(
         self,
@@ -126,12 +129,11 @@ class ColorLoss(nn.Module):
         if self.chroma_strength:
             pixel = pixel * chroma_weights(ab, self.chroma_strength)
         loss = self.l1_weight * pixel.mean()
-        perceptual_weight = self.perceptual_weight if self.perceptual is not None else 0.0
-        if not (perceptual_weight or self.psnr_weight or self.colour_weight):
+        if not (self.perceptual_weight or self.psnr_weight or self.colour_weight):
             return loss
         rgb, real = lab_to_rgb(join_lab(L, pred)), lab_to_rgb(join_lab(L, ab))
-        if perceptual_weight:
-            loss = loss + perceptual_weight * self.perceptual(rgb, real)
+        if self.perceptual_weight:
+            loss = loss + self.perceptual_weight * self.perceptual(rgb, real)
         if self.psnr_weight:
             loss = loss + self.psnr_weight * psnr_loss(rgb, real)
         if self.colour_weight:

@@ -239,9 +239,10 @@ def paired_difference(
 def difference_words(
     difference: tuple,  # of `paired_difference`
     unit: str = '',  # behind the number
+    digits: int = 2,  # behind the point
 ) -> str:
     "The difference in words: none, if its interval holds 0."
-    mean, low, high = difference
-    if low <= 0 <= high:
-        return f'no difference ({low:+.2f} to {high:+.2f}{unit})'
-    return f'{mean:+.2f}{unit} ({low:+.2f} to {high:+.2f})'
+    mean, low, high = (f'{x:+.{digits}f}' for x in difference)
+    if difference[1] <= 0 <= difference[2]:
+        return f'no difference ({low} to {high}{unit})'
+    return f'{mean}{unit} ({low} to {high})'

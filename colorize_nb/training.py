@@ -6,24 +6,17 @@ Docs: https://colorize-nb.github.io/colorize_nb/training.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'PassL', 'Adversary', 'fast_bf16', 'measured_gain', 'choose_precision', 'Autocast', 'valid_L1',
-           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'color_learner']
+           'valid_psnr', 'valid_colour', 'real_colour', 'Average', 'used_model', 'runaway', 'TrainingError', 'Finite',
+           'color_learner']
 
 # %% ../nbs/07_training.ipynb #4bb64ae7
-import os, platform, time
+import math, os, platform, time
 from functools import partial
 import torch
 from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.functional.image import peak_signal_noise_ratio
-from fastai.vision.all import (
-    Callback,
-    ChannelsLast,
-    DataLoaders,
-    GradientClip,
-    Learner,
-    OptimWrapper,
-    ProgressCallback,
-)
+from fastai.vision.all import Callback, ChannelsLast, DataLoaders, Learner, OptimWrapper, ProgressCallback
 from fastcore.basics import store_attr
 from .color import colourfulness, join_lab, lab_to_rgb
 from .encoders import split_params
@@ -38,7 +31,7 @@ class PassL(Callback):
 
 # %% ../nbs/07_training.ipynb #71e9f077
 class Adversary(Callback):
-    "The discriminator's step between the generator's prediction and its step, and its verdict added to the generator's loss."
+    "The discriminator's step after the generator's prediction; its verdict added to the generator's loss."
 
     order = 15  # after Autocast
 
@@ -97,7 +90,7 @@ precisions = ('auto', 'bf16', 'float32')
 
 
 def fast_bf16(device) -> bool:  # as torch names it: cpu, cuda, mps
-    "Does this device multiply bfloat16 in hardware? Where it does not, bfloat16 costs many times what float32 costs."
+    "Does this device multiply bfloat16 in hardware? Elsewhere it costs many times what float32 costs."
     kind = torch.device(device).type
     if kind == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -105,7 +98,7 @@ def fast_bf16(device) -> bool:  # as torch names it: cpu, cuda, mps
         return _cpu_has_bf16()
     return measured_gain(device) > 1.1
 
-
+# %% ../nbs/07_training.ipynb #s5d008ae
 def _cpu_has_bf16():
     if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False
@@ -115,48 +108,51 @@ def _cpu_has_bf16():
     allowed = any(s in limit for s in ('ALL', 'DEFAULT', 'BF16', 'FP16', 'AMX'))  # switched off by hand?
     return allowed and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
+# %% ../nbs/07_training.ipynb #s1d008ae
+def _seconds(device, bf16):
+    "Time of one convolution, forward and backward."
+    conv = nn.Conv2d(64, 64, 3, padding=1).to(device, memory_format=torch.channels_last)
+    x = torch.randn(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
+    began = time.perf_counter()
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        y = conv(x)
+    y.float().square().mean().backward()
+    conv.weight.grad.sum().item()  # waits for the device
+    return time.perf_counter() - began
 
+# %% ../nbs/07_training.ipynb #02745ffd
 def measured_gain(
     device,  # as torch names it
     turns: int = 5,  # of both, one after the other
 ) -> float:  # seconds in float32 / seconds in bfloat16: the median of the turns
-    "How many times as fast is a convolution, forward and backward, in bfloat16? For devices that cannot be asked, and to see it."
-    conv = nn.Conv2d(64, 64, 3, padding=1).to(device, memory_format=torch.channels_last)
-    x = torch.randn(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
-
-    def seconds(bf16):
-        began = time.perf_counter()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            y = conv(x)
-        y.float().square().mean().backward()
-        conv.weight.grad.sum().item()  # waits for the device
-        return time.perf_counter() - began
-
+    "How many times as fast is a convolution, forward and backward, in bfloat16?"
     try:
-        pairs = [(seconds(False), seconds(True)) for _ in range(turns + 1)]  # the first pair warms up
+        pairs = [
+            (_seconds(device, False), _seconds(device, True)) for _ in range(turns + 1)
+        ]  # the first pair warms up
     except RuntimeError:
         return 0.0  # no bfloat16 at all
     return sorted(exact / rough for exact, rough in pairs[1:])[turns // 2]
 
-
+# %% ../nbs/07_training.ipynb #s2d008ae
 def choose_precision(
     wanted: str,  # one of `precisions`
     device,  # as torch names it
 ) -> str:  # bf16 or float32
-    "The one place that decides in which numbers a training computes: bfloat16 only where it is fast, unless somebody wants it."
+    "In which numbers a training computes: bfloat16 only where it is fast, unless somebody wants it."
     if wanted not in precisions:
         raise ValueError(f'no precision {wanted!r}: choose from {", ".join(precisions)}')
     if wanted != 'auto':
         return wanted
     return 'bf16' if fast_bf16(device) else 'float32'
 
-
+# %% ../nbs/07_training.ipynb #s3d008ae
 class Autocast(Callback):
-    "bfloat16 in the networks (fastai's MixedPrecision speaks only to CUDA); in float32 it does nothing. What must be exact, as Lab, leaves it by itself."
+    "bfloat16 in the networks; in float32 it does nothing. What must be exact, as Lab, leaves it by itself."
 
     order, cast = 9, None
 
-    def __init__(self, precision: str = 'auto'):
+    def __init__(self, precision: str = 'auto'):  # one of `precisions`
         self.wanted, self.precision = precision, None
 
     def before_fit(self):
@@ -199,23 +195,39 @@ def _lab(ab, L):
 def _rgb(ab, L):
     return lab_to_rgb(_lab(ab, L))
 
-
-def valid_L1(pred, ab, L):
+# %% ../nbs/07_training.ipynb #s1398d71
+def valid_L1(
+    pred: Tensor,  # (B, 2, H, W), normalised
+    ab: Tensor,  # (B, 2, H, W), normalised
+    L: Tensor,  # (B, 1, H, W), normalised
+) -> Tensor:  # one number
     "Mean |ab| error, in Lab units."
     return (_lab(pred, L) - _lab(ab, L))[:, 1:].abs().mean()
 
-
-def valid_psnr(pred, ab, L):
+# %% ../nbs/07_training.ipynb #s2398d71
+def valid_psnr(
+    pred: Tensor,  # (B, 2, H, W), normalised
+    ab: Tensor,  # (B, 2, H, W), normalised
+    L: Tensor,  # (B, 1, H, W), normalised
+) -> Tensor:  # one number
     "Mean over photos of PSNR in RGB, dB."
     return peak_signal_noise_ratio(_rgb(pred, L), _rgb(ab, L), data_range=1.0, dim=(1, 2, 3))
 
-
-def valid_colour(pred, ab, L):
+# %% ../nbs/07_training.ipynb #s3398d71
+def valid_colour(
+    pred: Tensor,  # (B, 2, H, W), normalised
+    ab: Tensor,  # (B, 2, H, W), normalised
+    L: Tensor,  # (B, 1, H, W), normalised
+) -> Tensor:  # one number
     "Mean colourfulness of the predictions."
     return colourfulness(_rgb(pred, L)).mean()
 
 
-def real_colour(pred, ab, L):
+def real_colour(
+    pred: Tensor,  # (B, 2, H, W), normalised
+    ab: Tensor,  # (B, 2, H, W), normalised
+    L: Tensor,  # (B, 1, H, W), normalised
+) -> Tensor:  # one number
     "Mean colourfulness of the real photos."
     return colourfulness(_rgb(ab, L)).mean()
 
@@ -225,7 +237,7 @@ class Average(Callback):
 
     order = 61  # before TrainLog and Resume
 
-    def __init__(self, decay: float = 0.999):
+    def __init__(self, decay: float = 0.999):  # share of the old average that a step keeps
         self.decay = decay
 
     def before_fit(self):
@@ -249,7 +261,7 @@ class Average(Callback):
     def load_state_dict(self, state):
         self.average.load_state_dict(state)
 
-
+# %% ../nbs/07_training.ipynb #s1fe1551
 def used_model(learn):  # a Learner
     "The network that is for use: the averaged one where there is one."
     return learn.average.average.module if hasattr(learn, 'average') else learn.model
@@ -261,13 +273,73 @@ def runaway(
 ) -> str:  # the reason; '' if all is well
     "Have colours run away: more colourful than the real photos, or a much larger error than before?"
     last, best = rows[-1], min(r['valid_L1'] for r in rows)
-    if last['valid_colour'] > factor * last['real_colour']:
-        return f'predictions are {last["valid_colour"] / last["real_colour"]:.2f} times as colourful as the real photos'
+    ratio = last['valid_colour'] / last['real_colour']
+    if ratio > factor:
+        return f'predictions are {ratio:.2f} times as colourful as the real photos'
     if last['valid_L1'] > factor * best:
         return f'the error in ab is {last["valid_L1"] / best:.2f} times its best'
     return ''
 
+# %% ../nbs/07_training.ipynb #b2c3d4e2
+class TrainingError(FloatingPointError):
+    "A training that cannot go on; the message says why, and what to try."
+
+    def __init__(self, sentence: str):  # for the person who trains
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self):
+        return self.sentence  # fastai puts the name of the callback in front of the other text
+
+
+class Finite(Callback):
+    "Clip the gradient, and end a training whose loss, gradient or weights are not finite."
+
+    order = 16  # after Adversary
+
+    def __init__(self, clip: float = 1.0):  # longest gradient; 0 leaves it as it is
+        self.clip = clip
+
+    def check(self, what, value):
+        if not value.isfinite().all():
+            rate = self.opt.hypers[-1]['lr']
+            raise TrainingError(
+                f'{self.place()}: the {what} is not finite, at a learning rate of {rate:.3g}. '
+                'Try a tenth of that learning rate, a clip of 1, or the precision float32'
+            )
+
+    def place(self):
+        if not self.training:
+            return f'epoch {self.epoch + 1}, validation'
+        done = getattr(self.dls.train, 'start_batch', 0)  # of this epoch, before a kill
+        return f'epoch {self.epoch + 1}, batch {done + self.iter + 1}'
+
+    def check_weights(self):
+        for name, value in self.model.state_dict().items():
+            self.check(f'weight {name}', value)
+
+    def after_loss(self):
+        self.check('loss', self.learn.loss_grad)
+
+    def before_step(self):
+        length = nn.utils.clip_grad_norm_(self.learn.parameters(), self.clip or math.inf)
+        self.check('gradient', length)
+
+    def before_validate(self):
+        self.check_weights()
+
 # %% ../nbs/07_training.ipynb #1b99ba33
+_metrics = valid_L1, valid_psnr, valid_colour, real_colour
+
+
+def _quiet_learner(*args, **kwargs):
+    "A Learner that prints nothing by itself."
+    learn = Learner(*args, splitter=split_params, metrics=list(_metrics), **kwargs)
+    learn.logger = lambda *a: None
+    learn.remove_cb(ProgressCallback)
+    return learn
+
+# %% ../nbs/07_training.ipynb #c7d8e9f4
 def color_learner(
     dls: DataLoaders,  # of (L, ab)
     generator: nn.Module,  # made by `create_generator`
@@ -280,22 +352,7 @@ def color_learner(
     cbs: tuple = (),  # more callbacks, such as those of lesson 08
 ) -> Learner:
     "fastai Learner that trains a generator, with or without adversary."
-    all_cbs = [PassL(), ChannelsLast(), Autocast(precision), *cbs]
-    if clip:
-        all_cbs.append(GradientClip(clip))
-    if ema:
-        all_cbs.append(Average(ema))
-    if adversary:
-        all_cbs.append(adversary)
-    learn = Learner(
-        dls,
-        generator,
-        loss_func=loss or ColorLoss(),
-        splitter=split_params,
-        cbs=all_cbs,
-        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, 0.999)),
-        metrics=[valid_L1, valid_psnr, valid_colour, real_colour],
-    )
-    learn.logger = lambda *a: None
-    learn.remove_cb(ProgressCallback)
-    return learn
+    adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, 0.999))
+    extra = [*([Average(ema)] if ema else []), *([adversary] if adversary else [])]
+    cbs = [PassL(), ChannelsLast(), Autocast(precision), Finite(clip), *cbs, *extra]
+    return _quiet_learner(dls, generator, loss or ColorLoss(), opt_func=adam, cbs=cbs)

@@ -388,4 +388,6 @@ def predict_ab(
                 ab = (ab + generator(L.flip(-1)).flip(-1)) / 2
     finally:
         generator.train(training)
+    if not ab.isfinite().all():
+        raise ValueError('the answer of the network is not finite: its weights are damaged, or the photo is')
     return ab, L

@@ -28,9 +28,16 @@ async function ask(L, w, h) {
 }
 
 // ---- photos in ----
-async function decode(file) {
-  try { return await createImageBitmap(file, {premultiplyAlpha: 'none', imageOrientation: 'from-image'}); }
-  catch { throw new Refusal('the file is cut off or damaged: copy or download it again'); }
+async function decode({file, turn}) {
+  const bitmap = await createImageBitmap(file, {premultiplyAlpha: 'none', imageOrientation: 'from-image'})
+    .catch(() => { throw new Refusal('the file is cut off or damaged: copy or download it again'); });
+  if (turn === 1) return bitmap;
+  const {width: w, height: h} = bitmap, context = turn < 5 ? grid(w, h) : grid(h, w);
+  context.setTransform(...{2: [-1, 0, 0, 1, w, 0], 3: [-1, 0, 0, -1, w, h], 4: [1, 0, 0, -1, 0, h], 5: [0, 1, 1, 0, 0, 0],
+    6: [0, 1, -1, 0, h, 0], 7: [0, -1, -1, 0, h, w], 8: [0, -1, 1, 0, 0, w]}[turn]);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.canvas.transferToImageBitmap();
 }
 
 /** The pixels under transparency, which a canvas forgets; null where the browser cannot tell them. */
@@ -55,7 +62,7 @@ async function eachStrip(photo, bitmap, use) {
   const {width, height} = bitmap;
   const rows = stripRows(width), context = grid(width, Math.min(rows, height));
   photo.bare ??= photo.file.type === 'image/jpeg' || !seeThrough(photo.small);
-  const exact = photo.bare ? null : await hidden(photo.file, width, height);
+  const exact = photo.bare || photo.turn > 1 ? null : await hidden(photo.file, width, height);
   for (let top = 0; top < height; top += rows) {
     const count = Math.min(rows, height - top);
     if (exact) await use(exact.subarray(4*width*top, 4*width*(top + count)), top);
@@ -83,8 +90,8 @@ function onScreen(bitmap, side) {
 async function open({photo: name, file}, progress) {
   const began = performance.now();
   progress('reading the photo', 0);
-  const bitmap = await decode(file), {width, height} = bitmap;
-  const photo = {file, width, height, small: onScreen(bitmap, knobs.screen)};
+  const source = await lying(file), bitmap = await decode(source), {width, height} = bitmap;
+  const photo = {...source, width, height, small: onScreen(bitmap, knobs.screen)};
   const sides = sidesSeen(width, height, knobs), [w, h] = sides, shrink = new Shrink(width, height, sides);
   await eachStrip(photo, bitmap, (rgba, top) => { shrink.add(rgba); progress('reading the photo', 0.3*top/height); });
   const L = soften(lightness(shrink.done()), w, h, knobs);
@@ -109,9 +116,10 @@ async function preview({photo: name, strength}) {
 // ---- photos out ----
 async function save({photo: name, strength, type}, progress) {
   const began = performance.now(), photo = photos.get(name), {file, width, height, answer} = photo;
-  const exif = exifOf(new Uint8Array(await file.slice(0, 400_000).arrayBuffer()));
+  const start = file.type === 'image/jpeg' ? file.slice(0, 400_000) : file;   // others have it anywhere
+  const exif = exifOf(new Uint8Array(await start.arrayBuffer()));
   const writer = type === 'image/png' ? new PngWriter(width, height, photo.bare ? 3 : 4, exif) : new JpegWriter(width, height, exif);
-  await eachStrip(photo, await decode(file), async (rgba, top) => {
+  await eachStrip(photo, await decode(photo), async (rgba, top) => {
     paint(rgba, top, width, height, answer, strength*knobs.saturation);
     await writer.add(rgba, top);
     progress('colouring the photo at its full size', 0.9*top/height);
@@ -137,7 +145,7 @@ class JpegWriter {
   async done() {
     const blob = await this.canvas.convertToBlob({type: 'image/jpeg', quality: knobs.quality}).catch(() => null);
     if (!blob) throw new Refusal('too large for a JPEG of this browser: save it as PNG');
-    if (!this.exif) return blob;
+    if (!this.exif || this.exif.length > 65_000) return blob;                // a block of a JPEG has 16 bits of length
     const length = this.exif.length + 8, head = [0xff, 0xd8, 0xff, 0xe1, length >> 8, length & 255, ...exifName];
     return new Blob([new Uint8Array(head), this.exif, blob.slice(2)], {type: 'image/jpeg'});
   }
@@ -204,25 +212,64 @@ class PngWriter {
   }
 }
 
-// ---- EXIF of a JPEG: when and with what it was taken stays with the photo ----
+// ---- EXIF of JPEG, PNG and WebP: when and with what it was taken stays with the photo ----
 const exifName = [69, 120, 105, 102, 0, 0];   // 'Exif', two zeros
+const word = (bytes, at) => String.fromCharCode(...bytes.subarray(at, at + 4));
+const named = (bytes, at) => exifName.every((v, i) => bytes[at + i] === v);
 
-/** The EXIF block of a JPEG, upright and without its gray thumbnail; null if there is none that can be read. */
-function exifOf(bytes) {
+/** Where the EXIF block of a file lies: its first byte and the one behind it; null if there is none. */
+function exifPlace(bytes) {
   const file = new DataView(bytes.buffer);
-  try {
-    if (file.getUint16(0) !== 0xffd8) return null;
-    for (let at = 2; file.getUint8(at) === 0xff && file.getUint8(at + 1) !== 0xda; at += 2 + file.getUint16(at + 2)) {
-      if (file.getUint16(at) !== 0xffe1 || !exifName.every((v, i) => bytes[at + 4 + i] === v)) continue;
-      const exif = bytes.slice(at + 10, at + 2 + file.getUint16(at + 2)), view = new DataView(exif.buffer);
-      const little = view.getUint16(0) === 0x4949, first = view.getUint32(4, little), count = view.getUint16(first, little);
-      for (let i = 0, tag = first + 2; i < count; i++, tag += 12)
-        if (view.getUint16(tag, little) === 0x0112) view.setUint16(tag + 8, 1, little);
-      view.setUint32(first + 2 + 12*count, 0, little);                     // no second directory: the thumbnail is left behind
-      return exif;
+  if (file.getUint16(0) === 0xffd8)
+    for (let at = 2; file.getUint8(at) === 0xff && file.getUint8(at + 1) !== 0xda; at += 2 + file.getUint16(at + 2))
+      if (file.getUint16(at) === 0xffe1 && named(bytes, at + 4)) return [at + 10, at + 2 + file.getUint16(at + 2)];
+  if (file.getUint32(0) === 0x89504e47)                                    // PNG: length, name, data, checksum
+    for (let at = 8, length; at < bytes.length; at += 12 + length) {
+      length = file.getUint32(at);
+      if (word(bytes, at + 4) === 'eXIf') return [at + 8, at + 8 + length];
     }
+  if (word(bytes, 0) === 'RIFF' && word(bytes, 8) === 'WEBP')              // WebP: name, length, data, even
+    for (let at = 12, length; at < bytes.length; at += 8 + length + (length & 1)) {
+      length = file.getUint32(at + 4, true);
+      if (word(bytes, at) === 'EXIF') return [at + 8 + (named(bytes, at + 8) ? 6 : 0), at + 8 + length];
+    }
+  return null;
+}
+
+/** Writes into an EXIF block that the photo is upright; how it was turned, 1 to 8, and where the first directory ends. */
+function upright(exif) {
+  const view = new DataView(exif.buffer, exif.byteOffset, exif.length), little = view.getUint16(0) === 0x4949;
+  const first = view.getUint32(4, little), end = first + 2 + 12*view.getUint16(first, little);
+  let turn = 1;
+  for (let tag = first + 2; tag < end; tag += 12)
+    if (view.getUint16(tag, little) === 0x0112) {
+      turn = view.getUint16(tag + 8, little);
+      view.setUint16(tag + 8, 1, little);
+    }
+  return {turn, view, little, end};
+}
+
+/** What `use` makes of the EXIF block of a file; null if there is none that can be read. */
+function withExif(bytes, use) {
+  try {
+    const place = exifPlace(bytes);
+    return place && use(bytes.subarray(...place));
   } catch (e) { if (!(e instanceof RangeError)) throw e; }                 // offsets that lead out of a damaged block
   return null;
+}
+
+/** The EXIF block of a file, upright and without its gray thumbnail. */
+const exifOf = bytes => withExif(bytes, block => {
+  const exif = block.slice(), {view, little, end} = upright(exif);
+  view.setUint32(end, 0, little);                                          // no second directory: the thumbnail is left behind
+  return exif;
+});
+
+/** Browsers turn each JPEG as its EXIF says, but not each PNG and WebP: the file without that word, and how to turn it. */
+async function lying(file) {
+  if (!['image/png', 'image/webp'].includes(file.type)) return {file, turn: 1};
+  const bytes = new Uint8Array(await file.arrayBuffer()), found = withExif(bytes, upright);
+  return found && found.turn > 1 && found.turn < 9 ? {file: new File([bytes], file.name, {type: file.type}), turn: found.turn} : {file, turn: 1};
 }
 
 // ---- messages ----

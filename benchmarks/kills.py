@@ -1,0 +1,84 @@
+"""Is anything lost when `colorize` is killed?   kills.py [--kills 20] [--jobs 1]
+
+Colours a folder once without a break, then again in another folder where it is killed (SIGKILL) at random
+moments and started again, each time from where it is. At the end a run that may finish. Both folders must
+hold the same files with the same bytes, and nothing half-written.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from fastcore.script import call_parse
+from PIL import Image
+from colorize_nb.files import find_photos, photos_dir
+from colorize_nb.photo import open_photo
+
+colorize = shutil.which('colorize', path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
+
+
+def started(scans, out, jobs):
+    "The command, running."
+    call = [colorize, str(scans), '-o', str(out), '--jobs', str(jobs)]
+    return subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def contents(folder):
+    "Every file of a folder but the journal, with its bytes."
+    files = [p for p in folder.rglob('*') if p.is_file() and p.name != '.colorize.jsonl']
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def album(folder, photos):
+    "Gray photos of several sizes, formats and subfolders, and one broken file."
+    files = find_photos(photos_dir() / 'color')[:photos]
+    for i, file in enumerate(files):
+        im = open_photo(file).convert('L').resize((320 + 40 * (i % 9), 240 + 30 * (i % 9)))
+        target = folder / f'{i % 4}' / f'{file.stem}{(".jpg", ".png", ".tif")[i % 3]}'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        im.save(target)
+    (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff half a photo')
+
+
+@call_parse
+def main(
+    kills: int = 20,  # runs that are killed
+    photos: int = 40,  # in the folder
+    jobs: int = 1,  # processes of each run
+    seed: int = 1,  # of the moments
+):
+    "Kill `colorize` again and again, and compare what it leaves with an unbroken run."
+    chance = random.Random(seed)
+    with TemporaryDirectory() as folder:
+        folder = Path(folder)
+        album(folder / 'scans', photos)
+        began = time.perf_counter()
+        run = started(folder / 'scans', folder / 'whole', jobs)
+        while run.poll() is None and not any((folder / 'whole').rglob('*.png')):
+            time.sleep(0.05)
+        first = time.perf_counter() - began  # until the first result
+        unbroken = run.wait()
+        work = time.perf_counter() - began - first
+        done = []
+        for _ in range(kills):
+            run = started(folder / 'scans', folder / 'killed', jobs)
+            time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
+            run.kill()
+            run.wait()
+            done.append(len(list((folder / 'killed').rglob('*.[jpt][pni]*'))))
+        last = started(folder / 'scans', folder / 'killed', jobs).wait()
+        whole, killed = contents(folder / 'whole'), contents(folder / 'killed')
+        equal = sum(whole[name] == killed.get(name) for name in whole)
+        rest = sorted(killed.keys() - whole.keys())
+        shutil.rmtree(folder / 'scans')
+    print(json.dumps(dict(kills=kills, photos=photos, jobs=jobs, exit_codes=[unbroken, last])))
+    print(f'results after each kill: {done}')
+    print(
+        f'{equal} of {len(whole)} results equal to those of the unbroken run; left over: {rest or "nothing"}'
+    )
+    sys.exit(equal != len(whole) or bool(rest))
