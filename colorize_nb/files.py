@@ -290,6 +290,17 @@ def tiff_pages(
         pages[at], at = Tags(order, tags), following
     return list(pages.items())
 
+# %% ../nbs/00_files.ipynb #5c0ffee1
+def _check_parts(page, w, h):
+    "Refuse a TIFF page with fewer strips or tiles than its size needs."
+    width, rows = page.number(322, w) or w, page.number(323) or page.number(278, h) or h
+    needed = -(-w // width) * -(-h // rows)
+    kind, raw = page.main.get(324 if 324 in page.main else 273, (4, bytes(4 * needed)))
+    if len(raw) // _sizes[kind] < needed:
+        raise PhotoError(
+            f'a TIFF of {w:,} x {h:,} without all its strips or tiles: copy or download it again'
+        )
+
 # %% ../nbs/00_files.ipynb #a5e9a2a7
 def tiff_bytes(
     page: Tags,  # of a TIFF file
@@ -308,17 +319,6 @@ def tiff_bytes(
     return (w * h + tile) * samples * ((deep + 7) // 8)
 
 # %% ../nbs/00_files.ipynb #3ad102e5
-def _check_parts(page, w, h):
-    "Refuse a TIFF page with fewer strips or tiles than its size needs."
-    width, rows = page.number(322, w) or w, page.number(323) or page.number(278, h) or h
-    needed = -(-w // width) * -(-h // rows)
-    kind, raw = page.main.get(324 if 324 in page.main else 273, (4, bytes(4 * needed)))
-    if len(raw) // _sizes[kind] < needed:
-        raise PhotoError(
-            f'a TIFF of {w:,} x {h:,} without all its strips or tiles: copy or download it again'
-        )
-
-# %% ../nbs/00_files.ipynb #5b1374ab
 def is_camera_raw(
     file: BinaryIO,  # open TIFF file
     page: Tags,  # its first page
