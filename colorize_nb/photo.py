@@ -275,7 +275,8 @@ def _read_tiff(file, number):
     with tifffile.TiffFile(file) as tif:
         page = tif.pages[number]
         colours = {0: 1, 1: 1, 2: 3, 5: 4}.get(int(page.photometric))  # gray, gray, RGB, inks
-        if colours is None or page.samplesperpixel < colours or page.dtype.kind not in 'biuf':
+        number_kind = getattr(page.dtype, 'kind', '?')
+        if colours is None or page.samplesperpixel < colours or number_kind not in 'biuf':
             kind = f'{page.samplesperpixel} x {page.bitspersample} bits and kind {int(page.photometric)}'
             raise PhotoError(f'a TIFF of {kind} is not supported: save it as 8-bit TIFF or PNG')
         a, bits = page.asarray(maxworkers=1), page.bitspersample
@@ -435,11 +436,11 @@ def _look(file, pages, number):
 
 # %% ../nbs/00_photo.ipynb #3c0138c2
 def _is_small_copy(file, pages, number, of):
-    "Is a page a thumbnail of another one: marked as reduced, or of the same shape and looks?"
+    "Is a page a thumbnail of another one: marked as reduced, of such a size, or of the same looks?"
     (w, h), (W, H) = (page_size(pages[i][1]) for i in (number, of))
     if number == of or w * 2 > W or abs(w * H - h * W) > 0.03 * h * W:
         return False
-    if pages[number][1].number(254) & 1:
+    if pages[number][1].number(254) & 1 or w * 4 <= W and max(w, h) <= 256:
         return True
     try:
         difference = _look(file, pages, number) - _look(file, pages, of)
