@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -195,6 +196,8 @@ def linted(paths):
 
 def main(wanted):
     "Print the faults; how many stand where none may"
+    if find_spec('ruff') is None:
+        sys.exit('pages.py: this Python has no ruff; run it by .venv/bin/python, which `make test` sets up')
     pages = sorted(p for p in (root / 'nbs').glob('*.ipynb') if not wanted or p.stem in wanted)
     scripts = [] if wanted else sorted((root / '.ci').glob('*.py'))
     found = linted(pages + scripts)
