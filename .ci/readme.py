@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 import nbformat
+from cells import alt_text, flags, hides_input, hides_output, is_hidden, outside_code, without_flags
 
 root = Path(__file__).resolve().parent.parent
 pics = Path('nbs/images/readme')
@@ -45,9 +46,8 @@ def relink(md):
             sys.exit(f'index.ipynb links to {url}, but there is no {new}')
         return m[1] + new + mark + rest + m[3]
 
-    parts = re.split(r'(```.*?```|`[^`\n]*`)', md, flags=re.S)
     link = r'(\]\(\s*<?|(?:src|href)=")([^\s)">]+)([\s)">])'
-    return ''.join(p if i % 2 else re.sub(link, fix, p) for i, p in enumerate(parts))
+    return outside_code(md, lambda text: re.sub(link, fix, text))
 
 
 def fence(text, lang=''):
@@ -76,9 +76,8 @@ def convert(nb):
     for c in nb.cells:
         if c.get('attachments'):
             sys.exit('index.ipynb has a pasted picture: save it under nbs/images and link to it')
-        flags = {' '.join(f.replace(':', ' ').split()) for f in re.findall(r'^#\| *(.*)$', c.source, re.M)}
-        src = re.sub(r'^#\|.*\n?', '', c.source, flags=re.M).strip('\n')
-        if flags & {'hide', 'include false'}:
+        marks, src = flags(c), without_flags(c)
+        if is_hidden(marks):
             continue
         if c.cell_type == 'raw':
             out.append(front_matter(src))
@@ -86,13 +85,11 @@ def convert(nb):
             out.append(relink(src))
         if c.cell_type != 'code':
             continue
-        if src.strip() and not flags & {'hide_input', 'echo false'}:
+        if src.strip() and not hides_input(marks):
             out.append(fence(src, 'python'))
-        if flags & {'hide_output', 'output false'}:
+        if hides_output(marks):
             continue
-        alt = re.search(r'^#\| *fig-alt: *(.+)$', c.source, re.M)
-        alt = alt[1].strip().strip('"') if alt else ''
-        out += [output(o, f'{c.id}-{i}', files, alt) for i, o in enumerate(c.outputs)]
+        out += [output(o, f'{c.id}-{i}', files, alt_text(marks)) for i, o in enumerate(c.outputs)]
     return '\n\n'.join(s for s in out if s.strip()) + '\n', files
 
 

@@ -4,9 +4,8 @@ parameters (docments), where Sphinx does not look. One page a module; every publ
 import ast
 import json
 import re
-import tokenize
-from io import StringIO
 from pathlib import Path
+from cells import comments
 
 root = Path(__file__).resolve().parent.parent
 library = root / 'colorize_nb'
@@ -55,12 +54,6 @@ def where_defined(notebook):
             for name in re.findall(r'^(?:def|class) (\w+)|^(\w+) *=', source, re.M):
                 found.setdefault(name[0] or name[1], heading)
     return found
-
-
-def comments(source):
-    "The comments of a file, by line"
-    tokens = tokenize.generate_tokens(StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip('# ') for t in tokens if t.type == tokenize.COMMENT}
 
 
 def written(annotation):

@@ -24,12 +24,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 root = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(root), str(root / '.ci')]
 import reference  # noqa: E402
+from cells import alt_text, flags, hides_input, hides_output, is_hidden  # noqa: E402
+from cells import most_lines, outside_code, without_flags  # noqa: E402
 
 repository = 'https://github.com/colorize-nb/colorize_nb'
 colab = 'https://colab.research.google.com/github/colorize-nb/colorize_nb/blob/main/nbs'
 source, built, tools = root / '_proc/source', root / '_docs', root / '.cache/site'
 lock = root / 'constraints-site.txt'
-most_lines = 16  # longer cells that export are folded
 parts = {
     'Photos and colours': (0, 2),
     'Networks': (3, 5),
@@ -43,17 +44,10 @@ parts = {
 
 
 # ---- from notebooks to what Sphinx reads ----
-def flags(cell):
-    "The `#|` lines of a cell as {name: value}"
-    found = re.findall(r'^#\| *([\w-]+) *:? *(.*?) *$', cell['source'], re.M)
-    return {name: value for name, value in found}
-
-
 def left_out(cell):
     "Cells that no reader needs: hidden ones, and the one that installs the library in Colab"
     marks = flags(cell)
-    hidden = 'hide' in marks or marks.get('include') == 'false'
-    return hidden or 'google.colab' in cell['source'] and marks.get('eval') == 'false'
+    return is_hidden(marks) or 'google.colab' in cell['source'] and marks.get('eval') == 'false'
 
 
 def imports(lines):
@@ -64,21 +58,21 @@ def imports(lines):
 def code(cell, heading):
     "A code cell without its `#|` lines: they decide what is shown, and become alt text"
     marks = flags(cell)
-    cell['source'] = re.sub(r'^#\|.*\n?', '', cell['source'], flags=re.M).strip('\n')
+    cell['source'] = without_flags(cell)
     lines = [line for line in cell['source'].split('\n') if line.strip()]
     tags = cell['metadata'].setdefault('tags', [])
-    if 'hide_input' in marks or marks.get('echo') == 'false':
+    if hides_input(marks):
         tags.append('remove-input')
     elif 'code-fold' in marks or 'export' in marks and len(lines) > most_lines or imports(lines):
         tags.append('hide-input')
-    if 'hide_output' in marks or marks.get('output') == 'false':
+    if hides_output(marks):
         tags.append('remove-output')
     for output in cell['outputs']:
         if 'data' in output:  # a widget needs scripts from elsewhere; its picture is another output
             output['data'].pop('application/vnd.jupyter.widget-view+json', None)
             if 'text/markdown' in output['data']:
                 output['data']['text/markdown'] = relink(''.join(output['data']['text/markdown']))
-    alt = marks.get('fig-alt', '').strip('"\'') or f'Picture below the heading: {heading}'
+    alt = alt_text(marks) or f'Picture below the heading: {heading}'
     cell['metadata']['mystnb'] = {'image': {'alt': alt}}
     return cell
 
@@ -96,12 +90,6 @@ def relink(text):
         return match[1] + url + match[3]
 
     return re.sub(r'(\]\(|(?:src|href)=")([^\s)"]+)([\s)"])', fix, text)
-
-
-def outside_code(text, change):
-    "`change` for what is neither a block nor a word of code"
-    pieces = re.split(r'(```.*?```|`[^`\n]*`)', text, flags=re.S)
-    return ''.join(p if i % 2 else change(p) for i, p in enumerate(pieces))
 
 
 def markdown(cell):
