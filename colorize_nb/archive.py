@@ -6,8 +6,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/archive.html.md"""
 
 # %% auto #0
 __all__ = ['job_memory', 'statuses', 'Work', 'in_turn', 'in_processes', 'free_memory', 'default_jobs', 'progress_text', 'Album',
-           'summary', 'colorize_files', 'Voice', 'Stopped', 'stopping_at', 'ticker', 'write_report', 'main',
-           'side_by_side', 'demo']
+           'summary', 'colorize_files', 'Voice', 'ticker', 'write_report', 'main', 'side_by_side', 'demo']
 
 # %% ../nbs/12_archive.ipynb #bdbdbb96
 import csv
@@ -17,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
@@ -35,7 +33,7 @@ from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
 from .journal import planned, reason_of, sha_of, standing, sweep, workspace_name
 from .files import PhotoError, find_photos, photos_dir, replacing
-from .metadata import result_mark, save_photo
+from .metadata import is_our_result, save_photo
 from .photo import DeepPhoto, has_colour, open_pages, open_photo
 
 # %% ../nbs/12_archive.ipynb #dbcaca1e
@@ -88,7 +86,7 @@ def _settled(self: Work, task):
         reason = standing(task, self.journals.entry(task.target), self.settings)
         if reason:
             return Outcome(task.photo, 'kept', task.target, reason)
-    ours = 'size' in self.journals.entry(task.photo) or result_mark(task.photo) is not None
+    ours = 'size' in self.journals.entry(task.photo) or is_our_result(task.photo)
     if ours and not self.force:
         return Outcome(task.photo, 'left', reason='a result of an earlier run (--force colours it again)')
 
@@ -405,29 +403,6 @@ class Voice:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
             self.stream = None
 
-# %% ../nbs/12_archive.ipynb #cc5e5a60
-class Stopped(BaseException):
-    "A signal asked this program to end."
-
-
-@contextmanager
-def stopping_at(
-    *signals: int,  # such as signal.SIGTERM
-):
-    "While this holds, these signals raise `Stopped` with the exit code 128 + number, as shells have it."
-
-    def stop(number, frame):
-        raise Stopped(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        signals = ()  # they arrive only in the main thread
-    before = {number: signal.signal(number, stop) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
 # %% ../nbs/12_archive.ipynb #fea049cd
 def ticker(
     stream,  # such as sys.stderr
@@ -525,24 +500,21 @@ def main(
     say, warn, code = Voice(sys.stderr if to_stdout else sys.stdout), Voice(sys.stderr), 0
     album = Album(say, ticker(sys.stderr))
     try:
-        with stopping_at(signal.SIGTERM):
-            knobs = dict(size=size, saturation=saturation)
-            settings = _settings(photos, Out, report, weights, hints, **knobs)
-            settings += ', labelled' * label + ', no mark' * no_mark
-            runtime = 'torch' if hints else runtime  # hints look into the network
-            make = partial(Colorizer, weights, size, saturation, device, runtime)
-            work = Work(make, settings, overwrite, force, not no_mark, label, hints)
-            if '-' in (*photos, Out):
-                album.take(_piped(photos[0], Out or '-', work))
-            else:
-                colorize_files(list(photos), Out, work, jobs, album)
+        knobs = dict(size=size, saturation=saturation)
+        settings = _settings(photos, Out, report, weights, hints, **knobs)
+        settings += ', labelled' * label + ', no mark' * no_mark
+        runtime = 'torch' if hints else runtime  # hints look into the network
+        make = partial(Colorizer, weights, size, saturation, device, runtime)
+        work = Work(make, settings, overwrite, force, not no_mark, label, hints)
+        if '-' in (*photos, Out):
+            album.take(_piped(photos[0], Out or '-', work))
+        else:
+            colorize_files(list(photos), Out, work, jobs, album)
     except WrongCall as e:
         warn(f'colorize: {e}')
         sys.exit(2)
-    except KeyboardInterrupt:
-        code = 130
-    except Stopped as e:
-        code = e.args[0]
+    except KeyboardInterrupt as e:  # Ctrl-C, or a signal that the door of lesson 20 has heard
+        code = e.args[0] if e.args else 130
     _farewell(album, code, report, say, warn)
 
 # %% ../nbs/12_archive.ipynb #c639ca55

@@ -158,7 +158,7 @@ def terminable():
     "Let SIGTERM end the work as Ctrl-C does: what is open gets closed."
 
     def end(number, frame):
-        raise Terminated
+        raise Terminated(128 + number)
 
     if threading.current_thread() is not threading.main_thread():  # only there signals arrive
         yield

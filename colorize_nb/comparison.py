@@ -25,6 +25,7 @@ from fastcore.script import call_parse
 from .color import rgb_to_gray, rgb_to_lab, show_photos, to_image, to_tensor
 from .metrics import Lite0Features, at_edges, bootstrap, chroma_steps, delta_e, difference_words
 from .metrics import frechet, measure, online_metrics, paired_difference
+from .files import sha256_of
 from .photo import PhotoError, find_photos, open_photo, photos_dir, write_csv
 
 # %% ../nbs/10_comparison.ipynb #b4e88d4f
@@ -169,7 +170,7 @@ class Results:
         raise PhotoError(f'{self.folder} has no result for {Path(photo).name}: {found}')
 
     def made_from(self, photo):
-        return hash_of(self.file_of(photo).read_bytes())
+        return sha256_of(self.file_of(photo))[:16]
 
     def __call__(self, real, photo):
         rgb = to_tensor(open_photo(self.file_of(photo)))
@@ -234,13 +235,14 @@ def read_rows(
 # %% ../nbs/10_comparison.ipynb #824bca1c
 def made_of(
     system,  # function of (real photo, path), perhaps with `made_from`
-    photo: Path,  # the photo
+    photo: Path,  # its path
+    content: bytes,  # of its file
     online: dict,  # further metrics
 ) -> str:
     "All that a measurement depends on, as one hash: the photo, what the answer is made from, the metrics."
     made = system.made_from(photo) if hasattr(system, 'made_from') else ''
     what = json.dumps([measure_version, made, sorted(online)])
-    return hash_of(what.encode(), Path(photo).read_bytes())
+    return hash_of(what.encode(), content)
 
 
 def measure_system(
@@ -302,7 +304,8 @@ def evaluate(
         for done, (photo, key) in enumerate(zip(photos, keys)):
             remind(done, len(photos))
             try:
-                made = {name: made_of(system, photo, online or {}) for name, system in systems.items()}
+                content = Path(photo).read_bytes()
+                made = {name: made_of(f, photo, content, online or {}) for name, f in systems.items()}
                 stale = [name for name in systems if rows.get((name, key), {}).get('made') != made[name]]
                 real = real_photo(photo) if stale else None
             except (PhotoError, OSError) as e:
@@ -366,7 +369,7 @@ def system_of(
     painter = Ours(Colorizer(path, size, saturation))
     generator = painter.colorizer.generator
     how = dict(generator=generator.name, parameters=sum(p.numel() for p in generator.parameters()))
-    how.update(megabytes=round(path.stat().st_size / 1e6, 1), weights=hash_of(path.read_bytes()))
+    how.update(megabytes=round(path.stat().st_size / 1e6, 1), weights=sha256_of(path)[:16])
     how.update(size=size, **painter.colorizer.knobs)
     return name or path.stem, painter, how
 
@@ -428,8 +431,10 @@ def differences_table(
     for name in [name for name in measured if name not in (base, 'real')]:
         line = [name]
         for key in columns.values():
-            pair = [np.array([r[key] for r in measured[n]]) for n in (name, base)]
-            found = missed_difference(measured, name, base) if key == 'missed' else paired_difference(*pair)
+            if key == 'missed':
+                found = missed_difference(measured, name, base)
+            else:
+                found = paired_difference(*([r[key] for r in measured[n]] for n in (name, base)))
             line.append(difference_words(found, digits=3 if key in ('missed', 'wrong', 'overdone') else 2))
         lines.append(line)
     return markdown_rows(lines)

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import numpy as np, torch
 from fastcore.script import call_parse
 from . import __version__
-from .colorize import Colorizer, edge_slope, typical_chroma, weights_file
+from .colorize import Colorizer, edge_slope, trace_onnx, typical_chroma, weights_file
 from .encoders import WeightsError
 from .photo import package_dir, replacing
 from .unet import Generator
@@ -45,16 +45,6 @@ def _at_rest(generator):
         generator.to(device).train(training)
 
 # %% ../nbs/13_deploy.ipynb #2d3a90f1
-def _trace(generator, file, size):
-    "Write the steps that one photo takes through a generator."
-    photo = torch.zeros(1, 1, *(size or (64, 96)))
-    free = None if size else {name: {0: 'n', 2: 'h', 3: 'w'} for name in ('L', 'ab')}
-    names = {'input_names': ['L'], 'output_names': ['ab'], 'dynamic_axes': free}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # the tracer warns of each size that it looks at
-        torch.onnx.export(generator, (photo,), str(file), opset_version=17, dynamo=False, **names)
-
-
 def _save_fixed(model, file):
     "Save a graph in which what depends on sizes alone is computed once and for all."
     ort = _need('onnxruntime', 'a fixed size')
@@ -74,7 +64,7 @@ def export_onnx(
     onnx = _need('onnx', 'export_onnx')
     made = {'generator': generator.name, 'origin': generator.origin, 'input': 'L/50 - 1', 'output': 'ab/110'}
     with _at_rest(generator), replacing(Path(file)) as part:
-        _trace(generator, part, size)
+        trace_onnx(generator, part, size)
         model = onnx.load(str(part))
         onnx.helper.set_model_props(model, {key: str(value) for key, value in {**made, **about}.items()})
         save = _save_fixed if size else onnx.save

@@ -10,10 +10,10 @@ __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', '
            'check_size', 'png_chunk', 'Apart', 'check_memory', 'read_ifd', 'write_ifd', 'Tags', 'in_order', 'tiff_head',
            'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify', 'extra_kind', 'what_is', 'slim_png',
            'quiet', 'read_exif', 'without_storage', 'cleaned', 'write_exif', 'sane_dpi', 'read_blocks', 'replacing',
-           'write_csv']
+           'sha256_of', 'write_csv']
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
-import csv, ctypes, io, itertools, logging, os, re, struct, threading, warnings, zlib
+import csv, ctypes, hashlib, io, itertools, logging, os, re, struct, threading, warnings, zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -713,6 +713,17 @@ def replacing(
         part.unlink(missing_ok=True)
 
 # %% ../nbs/00_files.ipynb #5a7b65fd
+def sha256_of(
+    file: Path,  # any, of any size
+) -> str:  # 64 hexadecimal digits
+    "A file by its content."
+    content = hashlib.sha256()
+    with open(file, 'rb') as f:
+        while block := f.read(2**20):
+            content.update(block)
+    return content.hexdigest()
+
+
 def write_csv(
     file: Path,  # its first line names the columns
     rows: list,  # dicts with the same keys; numbers keep 6 digits

@@ -413,7 +413,7 @@ def colorize_with_hints(
     "Colorize one photo with the help of hints."
     painter = HandColorizer(photo, colorizer=colorizer)
     if isinstance(hints, (str, Path)):
-        hints = read_hints(hints, painter.size, photo_key(photo))
+        hints = read_hints(hints, painter.size, photo_key(painter.photo))
     return painter.full(hints)
 
 # %% ../nbs/14_hints.ipynb #20f034e8

@@ -26,8 +26,8 @@ from pathlib import Path
 # %% ../nbs/12_journal.ipynb #6b8d02da
 from fastcore.basics import patch
 from PIL import Image
-from .files import photo_suffixes, replacing
-from .metadata import result_formats, result_mark
+from .files import photo_suffixes, replacing, sha256_of
+from .metadata import is_our_result, result_formats
 
 # %% ../nbs/12_journal.ipynb #5db575d6
 @dataclass
@@ -241,7 +241,7 @@ def is_free(
     line = journals.entry(file)
     if 'photo' in line and 'size' in line:
         return line['photo'] == str(real(photo))
-    return not os.path.lexists(file) or overwrite or result_mark(file) is not None
+    return not os.path.lexists(file) or overwrite or is_our_result(file)
 
 # %% ../nbs/12_journal.ipynb #a961cfdb
 def _choice(wanted, photo, journals, taken, photos, overwrite):
@@ -249,7 +249,7 @@ def _choice(wanted, photo, journals, taken, photos, overwrite):
     for name in other_names(wanted, photo):
         file = real(name)
         if file not in taken and file != real(photo) and is_free(name, photo, journals, overwrite):
-            if file not in photos or 'size' in journals.entry(file) or result_mark(file) is not None:
+            if file not in photos or 'size' in journals.entry(file) or is_our_result(file):
                 return name
 
 # %% ../nbs/12_journal.ipynb #e0aceeef
@@ -335,11 +335,7 @@ def sha_of(
     file: Path,  # any
 ) -> str:  # 32 hex digits
     "A file by its content."
-    content = hashlib.sha256()
-    with open(file, 'rb') as f:
-        while block := f.read(2**20):
-            content.update(block)
-    return content.hexdigest()[:32]
+    return sha256_of(file)[:32]
 
 
 def same_photo(

@@ -9,7 +9,7 @@ __all__ = ['load_checkpoint', 'Resume', 'middle_squares', 'TrainLog', 'KeepWeigh
            'processor', 'provenance', 'made_by', 'net_config', 'known_generator', 'not_a_file', 'main']
 
 # %% ../nbs/08_runs.ipynb #f99f790a
-import ast, hashlib, json, os, platform, random, re, shutil, subprocess, sys, time, zipfile
+import ast, json, os, platform, random, re, shutil, subprocess, sys, time, zipfile
 from argparse import ArgumentError
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +32,7 @@ from .losses import ColorLoss, GANLoss, PerceptualLoss
 from .patchgan import PatchDiscriminator
 from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
 from .photo import replacing, write_csv
+from .files import sha256_of
 from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
 from .training import real_colour, runaway, used_model, valid_L1, valid_colour
 from .unet import create_generator, generator_names
@@ -489,7 +490,7 @@ def _settings(o):
     "The options that make a run what it is; photos and weights to start from by their content."
     known = {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items() if k not in _may_change}
     if o.init:
-        known['init_sha256'] = hashlib.sha256(Path(o.init).read_bytes()).hexdigest()
+        known['init_sha256'] = sha256_of(o.init)
     return known
 
 
