@@ -26,6 +26,7 @@ from .color import rgb_to_gray, rgb_to_lab, show_photos, to_image, to_tensor
 from .metrics import Lite0Features, at_edges, bootstrap, chroma_steps, delta_e, difference_words
 from .metrics import frechet, measure, online_metrics, paired_difference
 from .files import sha256_of
+from .runs import not_a_file
 from .photo import PhotoError, find_photos, open_photo, photos_dir, write_csv
 
 # %% ../nbs/10_comparison.ipynb #b4e88d4f
@@ -663,7 +664,7 @@ def known_online(
 def main(
     *models: Annotated[str, known_system, {'nargs': '*'}],  # weights, or folders of results; or NAME=PATH
     photos: Annotated[Path, Path.exists] = None,  # folder of colour photos; default our own
-    Out: str = 'runs/eval',  # folder for tables, rows per photo, contact sheet and where they come from
+    Out: Annotated[Path, not_a_file] = Path('runs/eval'),  # folder for tables, rows, contact sheet and origin
     size: Annotated[int, 32, 2048] = 256,  # short side that our networks see
     saturation: Annotated[float, 0, 5] = None,  # multiplies their chroma; default what each was tuned for
     every: Annotated[int, 1] = 1,  # take each so many-th photo
