@@ -16,45 +16,23 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 import numpy as np
-import torch
+import torch, torch.nn.functional as F
 from torch import Tensor
-import torch.nn.functional as F
 from PIL import Image
-from fastai.vision.all import (
-    DataBlock,
-    DataLoaders,
-    ItemTransform,
-    PILImage,
-    RandTransform,
-    TensorImage,
-    TfmdDL,
-    Transform,
-    TransformBlock,
-    URLs,
-    dispatch,
-    untar_data,
-)
-from colorize_nb.color import (
-    white_from_rgb,
-    join_lab,
-    lab_to_rgb,
-    linear_to_srgb,
-    rgb_to_gray,
-    rgb_to_L,
-    rgb_to_lab,
-    split_lab,
-    srgb_to_linear,
-)
-from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing
+from fastai.vision.all import DataBlock, DataLoaders, ItemTransform, PILImage, RandTransform, TensorImage
+from fastai.vision.all import TfmdDL, Transform, TransformBlock, URLs, dispatch, untar_data
+from fastcore.basics import patch
+from .color import join_lab, lab_to_rgb, linear_to_srgb, rgb_to_gray, rgb_to_L, rgb_to_lab
+from .color import split_lab, srgb_to_linear, white_from_rgb
+from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing  # noqa: F401
 
 # %% ../nbs/02_data.ipynb #345501c3
 def _colour_left(
-    rgb: np.ndarray,
-) -> tuple[float, float]:  # (H, W, 3) bytes -> mean chroma; mean chroma after a parabola in L is taken out
+    rgb: np.ndarray,  # (H, W, 3) bytes
+) -> tuple[float, float]:  # mean chroma; mean chroma after a parabola in L is taken out
     "How coloured a photo is, and how much of that does not follow from its lightness."
-    L, a, b = (
-        rgb_to_lab(torch.from_numpy(rgb.copy()).movedim(-1, 0).float() / 255).flatten(1).double().numpy()
-    )
+    floats = torch.from_numpy(rgb.copy()).movedim(-1, 0).float() / 255
+    L, a, b = rgb_to_lab(floats).flatten(1).double().numpy()
     powers = np.stack([np.ones_like(L), L, L**2], -1)
     rest = [c - powers @ np.linalg.lstsq(powers, c, rcond=None)[0] for c in (a, b)]
     return np.hypot(a, b).mean(), np.hypot(*rest).mean()
@@ -69,9 +47,18 @@ def _difference_hash(rgb: np.ndarray) -> np.ndarray:  # (H, W, 3) bytes -> 16 by
 def _bits_apart(hashes, one):
     return np.unpackbits(hashes ^ one, axis=-1).sum(-1)
 
+
+def _colour_faults(path, thumb):
+    "The row of a photo that is gray or tinted; none if it is coloured."
+    chroma, left = _colour_left(thumb)
+    if chroma < 4:
+        return [(path, 'gray', f'mean chroma {chroma:.1f}, under 4')]
+    why = f'chroma {chroma:.1f}, of which only {left:.1f} (under 2.7) is free of lightness'
+    return [(path, 'tinted', why)] if left < 2.7 else []
+
 # %% ../nbs/02_data.ipynb #114a818f
 def _progress(items, what, show=True):
-    "Go through `items`: with a bar in a terminal or notebook; in a log with a plain line now and then, for long work only."
+    "Go through `items` with a bar in a terminal or notebook; in a log with a line now and then."
     if show and (sys.stderr.isatty() or 'ipykernel' in sys.modules) and len(items) > 1:
         from tqdm.auto import tqdm
 
@@ -92,61 +79,50 @@ def _look(path, tiny):
         im = open_photo(data)
         sha, rows, side = hashlib.sha1(data).hexdigest(), [], min(im.size)
         if side < tiny:
-            rows.append(
-                (path, 'tiny', f'short side {side} pixels, under {tiny}: enlarging it would teach blur')
-            )
+            why = f'short side {side} pixels, under {tiny}: enlarging it would teach blur'
+            rows.append((path, 'tiny', why))
         thumb = np.asarray(im.convert('RGB').resize((96, 96), Image.Resampling.BOX, reducing_gap=2.0))
-        chroma, left = _colour_left(thumb)
-        if chroma < 4:
-            rows.append((path, 'gray', f'mean chroma {chroma:.1f}, under 4'))
-        elif left < 2.7:
-            rows.append(
-                (
-                    path,
-                    'tinted',
-                    f'chroma {chroma:.1f}, of which only {left:.1f} (under 2.7) is free of lightness',
-                )
-            )
-        return rows, sha, _difference_hash(thumb)
+        return rows + _colour_faults(path, thumb), sha, _difference_hash(thumb)
     except (PhotoError, OSError) as e:
         return [(path, 'broken', str(e))], None, None
 
+# %% ../nbs/02_data.ipynb #2217f3e7
+class _Copies:
+    "Remembers photos by both hashes, and says which one a new photo is a copy of."
+
+    def __init__(self, near):
+        self.near, self.first, self.seen, self.hashes = near, {}, [], []
+
+    def rows(self, path, sha, dhash):
+        if sha in self.first:
+            return [(path, 'duplicate', f'the same bytes as {self.first[sha].name}')]
+        self.first[sha], rows = path, []
+        if self.hashes and self.near >= 0:
+            apart = _bits_apart(np.stack(self.hashes), dhash)
+            k = apart.argmin()
+            why = f'looks like {self.seen[k].name}: {apart[k]} of 128 bits differ'
+            rows = [(path, 'near duplicate', why)] if apart[k] <= self.near else []
+        self.seen.append(path)
+        self.hashes.append(dhash)
+        return rows
+
 # %% ../nbs/02_data.ipynb #2e1b34a0
 def check_photos(
-    photos,  # folder, or list of files
+    photos,  # folder, or list of files and folders
     tiny: int = 128,  # shortest side, in pixels, that is not reported
-    near: int = 8,  # bits of 128 in which the difference hashes of near duplicates may differ; -1: do not look
+    near: int = 8,  # bits of 128 in which hashes of near duplicates may differ; -1: do not look
     progress: bool = True,  # show how far it is?
 ):  # pandas DataFrame: file, kind (broken, tiny, gray, tinted, duplicate, near duplicate), why
     "Find the photos that would teach a colorizer the wrong thing."
     import pandas as pd
 
-    paths = [Path(p) for p in photos] if isinstance(photos, (list, tuple)) else find_photos(photos)
+    paths, rows, copies = find_photos(photos), [], _Copies(near)
     chunks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
-    rows, first, seen, hashes = [], {}, [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looked = [
-            r
-            for chunk in _progress(chunks, 'checking photos (batches of 64)', progress)
-            for r in pool.map(lambda p: _look(p, tiny), chunk)
-        ]
-    for path, (found, sha, dhash) in zip(paths, looked):
-        rows += found
-        if sha is None:
-            continue
-        if sha in first:
-            rows.append((path, 'duplicate', f'the same bytes as {first[sha].name}'))
-            continue
-        first[sha] = path
-        if hashes and near >= 0:
-            apart = _bits_apart(np.stack(hashes), dhash)
-            k = apart.argmin()
-            if apart[k] <= near:
-                rows.append(
-                    (path, 'near duplicate', f'looks like {seen[k].name}: {apart[k]} of 128 bits differ')
-                )
-        seen.append(path)
-        hashes.append(dhash)
+        for chunk in _progress(chunks, 'checking photos (batches of 64)', progress):
+            for path, (found, sha, dhash) in zip(chunk, pool.map(lambda p: _look(p, tiny), chunk)):
+                rows += found
+                rows += copies.rows(path, sha, dhash) if sha else []
     return pd.DataFrame(rows, columns=['file', 'kind', 'why'])
 
 # %% ../nbs/02_data.ipynb #aab9f894
@@ -154,7 +130,7 @@ def is_valid(
     sha: str,  # hexadecimal hash of the file's content
     pct: float = 0.1,  # share that goes to validation
 ) -> bool:
-    "Does the photo with this content belong to validation? The same answer for ever, in any folder, under any name."
+    "Does the photo with this content belong to validation? The same answer for ever, under any name."
     return int(sha[:8], 16) < pct * 2**32
 
 # %% ../nbs/02_data.ipynb #d352032f
@@ -164,10 +140,8 @@ def _cache_at(folder):
     try:
         yield
     except OSError as e:
-        raise OSError(
-            f'cannot write decoded photos into {folder}: {e.strerror or e}. '
-            'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk'
-        ) from e
+        reason = f'cannot write decoded photos into {folder}: {e.strerror or e}. '
+        raise OSError(reason + 'Free some space, or set COLORIZE_NB_CACHE to a folder on another disk') from e
 
 
 def cache_dir() -> Path:  # made if need be
@@ -179,7 +153,7 @@ def cache_dir() -> Path:  # made if need be
 
 # %% ../nbs/02_data.ipynb #40a41623
 def _decode_small(path, side):
-    "One photo as (3-channel bytes, sha1 of its file): short side `side`, long side cut to twice that; or the reason why not."
+    "One photo as (bytes, sha1 of its file, None), long side at most twice the short one; or the reason."
     try:
         data = Path(path).read_bytes()
         im = open_photo(data).convert('RGB')
@@ -213,7 +187,7 @@ def _decode_into(file, photos, side):
                 offset += f.write(pixels.tobytes())
     return rows
 
-
+# %% ../nbs/02_data.ipynb #06ff2e70
 def _write_shard(photos, side, index):
     "Decode photos into one file of bytes beside `index`, then write the index: its rows and the hash of all."
     with _cache_at(index.parent):
@@ -235,7 +209,7 @@ def _read_shard(index):
 
 # %% ../nbs/02_data.ipynb #7a2521c1
 class PhotoCache:
-    "Photos decoded once, at a small size, into files of raw bytes that every later epoch just maps into memory."
+    "Photos decoded once, at a small size, into files of raw bytes that later epochs map into memory."
 
     shard_size = 500  # photos a file: what a kill can lose
 
@@ -249,36 +223,11 @@ class PhotoCache:
         self.side, self.folder = side, Path(folder or cache_dir())
         with _cache_at(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.items = []  # (path, sha1, shard, offset, height, width)
-        self.broken = []  # (path, reason)
+        self.items, self.broken = [], []  # (path, sha1, shard, offset, height, width); (path, reason)
         self.files, self._maps = [], {}
         chunks = [photos[i : i + self.shard_size] for i in range(0, len(photos), self.shard_size)]
         for chunk in _progress(chunks, f'decoding photos (batches of {self.shard_size})', progress):
             self._add(chunk)
-
-    def _add(self, photos):
-        stats = [
-            (str(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) if os.path.exists(p) else (str(p), 0, 0)
-            for p in photos
-        ]
-        index = (
-            self.folder / f'{hashlib.sha1(json.dumps([2, self.side, stats]).encode()).hexdigest()[:16]}.json'
-        )
-        rows = _read_shard(index)
-        for path, sha, offset, h, w, error in (
-            _write_shard(photos, self.side, index) if rows is None else rows
-        ):
-            if error:
-                self.broken.append((Path(path), error))
-            else:
-                self.items.append((Path(path), sha, len(self.files), offset, h, w))
-        self.files.append(index.with_suffix('.u8'))
-
-    @property
-    def fingerprint(self) -> str:
-        "Which photos these are, by content and order: two caches with the same text hold the same pixels."
-        content = ' '.join(sha for _, sha, *_ in self.items)
-        return f'{len(self)} photos, {hashlib.sha256(content.encode()).hexdigest()[:16]}'
 
     def __len__(self):
         return len(self.items)
@@ -286,51 +235,89 @@ class PhotoCache:
     def __getstate__(self):
         return {**self.__dict__, '_maps': {}}  # a worker process maps the files itself
 
-    def pixels(self, i: int) -> np.ndarray:  # (H, W, 3) bytes, straight from the mapped file
-        "Pixels of photo `i` without a copy."
-        _, _, shard, offset, h, w = self.items[i]
-        if shard not in self._maps:
-            self._maps[shard] = np.memmap(self.files[shard], mode='c', dtype=np.uint8)
-        return self._maps[shard][offset : offset + 3 * h * w].reshape(h, w, 3)
+# %% ../nbs/02_data.ipynb #07a25210
+def _stat(path):
+    "What a file's name, size and time are: if they stay, so does its content."
+    path = str(path)
+    return (path, os.stat(path).st_size, os.stat(path).st_mtime_ns) if os.path.exists(path) else (path, 0, 0)
 
-    def __getitem__(self, i: int) -> PILImage:
-        return PILImage(Image.fromarray(self.pixels(i)))
+
+@patch
+def _add(self: PhotoCache, photos):
+    stats = json.dumps([2, self.side, [_stat(p) for p in photos]])
+    index = self.folder / f'{hashlib.sha1(stats.encode()).hexdigest()[:16]}.json'
+    rows = _read_shard(index)
+    for path, sha, offset, h, w, error in _write_shard(photos, self.side, index) if rows is None else rows:
+        if error:
+            self.broken.append((Path(path), error))
+        else:
+            self.items.append((Path(path), sha, len(self.files), offset, h, w))
+    self.files.append(index.with_suffix('.u8'))
+
+# %% ../nbs/02_data.ipynb #17a25211
+@patch
+def pixels(
+    self: PhotoCache,
+    i: int,  # which photo: 0 to len - 1
+) -> np.ndarray:  # (H, W, 3) bytes, straight from the mapped file
+    "Pixels of photo `i` without a copy."
+    _, _, shard, offset, h, w = self.items[i]
+    if shard not in self._maps:
+        self._maps[shard] = np.memmap(self.files[shard], mode='c', dtype=np.uint8)
+    return self._maps[shard][offset : offset + 3 * h * w].reshape(h, w, 3)
+
+
+@patch(as_prop=True)
+def fingerprint(self: PhotoCache) -> str:
+    "Which photos these are, by content and order: two caches with the same text hold the same pixels."
+    content = ' '.join(sha for _, sha, *_ in self.items)
+    return f'{len(self)} photos, {hashlib.sha256(content.encode()).hexdigest()[:16]}'
+
+
+@patch
+def __getitem__(self: PhotoCache, i: int) -> PILImage:
+    return PILImage(Image.fromarray(self.pixels(i)))
 
 # %% ../nbs/02_data.ipynb #69632675
 def crop_box(
-    w: int,
-    h: int,  # size of the photo
-    min_scale: float,  # smallest share of the area
+    w: int,  # width of the photo, in pixels
+    h: int,  # its height
+    min_scale: float,  # smallest share of the area, 0..1
 ) -> tuple:  # left, top, width, height
-    "A random part of a photo, its sides in a ratio of 3:4 to 4:3; the largest middle part with such a ratio if ten tries fail."
+    "A random part of a photo, sides 3:4 to 4:3; the largest middle part of such a shape if ten tries fail."
     for _ in range(10):
-        area, ratio = (
-            random.uniform(min_scale, 1) * w * h,
-            math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3))),
-        )
+        area = random.uniform(min_scale, 1) * w * h
+        ratio = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
         cw, ch = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < cw <= w and 0 < ch <= h:
             return random.randint(0, w - cw), random.randint(0, h - ch), cw, ch
     cw, ch = min(w, round(h * 4 / 3)), min(h, round(w * 4 / 3))
     return (w - cw) // 2, (h - ch) // 2, cw, ch
 
-# %% ../nbs/02_data.ipynb #b2112bb1
+# %% ../nbs/02_data.ipynb #2e4dbdc3
 class ReadPhoto(Transform):
     "Photo number to (3, H, W) bytes, straight from the cache."
 
-    def __init__(self, photos: PhotoCache):
+    def __init__(
+        self,
+        photos: PhotoCache,  # where they are
+    ):
         self.photos = photos
 
     def encodes(self, i: int):
         return TensorImage(torch.from_numpy(self.photos.pixels(i)).permute(2, 0, 1))
 
-# %% ../nbs/02_data.ipynb #2e4dbdc3
+
 class CropFlip(RandTransform):
-    "For training a random part of the photo, mirrored half of the time; for validation its middle square. Both at `size`."
+    "For training a random part, mirrored half of the time; for validation the middle square. Both at `size`."
 
     split_idx, order = None, 1
 
-    def __init__(self, size: int, min_scale: float = 0.35):
+    def __init__(
+        self,
+        size: int,  # side of the square that comes out, in pixels
+        min_scale: float = 0.35,  # smallest share of the area, 0..1
+    ):
         super().__init__()
         self.size, self.min_scale = size, min_scale
 
@@ -343,14 +330,13 @@ class CropFlip(RandTransform):
     def encodes(self, x: TensorImage):  # (3, H, W) bytes -> (3, size, size) bytes
         left, top, w, h = self.box
         x = x.as_subclass(Tensor)[None, :, top : top + h, left : left + w]
-        x = (x.flip(-1) if self.flip else x).contiguous(
-            memory_format=torch.channels_last
-        )  # the order for which torch is fastest
+        x = x.flip(-1) if self.flip else x
+        x = x.contiguous(memory_format=torch.channels_last)  # the order for which torch is fastest
         return TensorImage(F.interpolate(x, size=(self.size, self.size), mode='bilinear', antialias=True)[0])
 
 # %% ../nbs/02_data.ipynb #0ad0f11a
 class OldFilm(RandTransform):
-    "Training photos get a fourth plane, the gray that goes in: their own, or what an old film, print or scan would have kept of them."
+    "Training photos get a fourth plane, the gray that goes in: their own, or what an old film kept."
 
     split_idx, order = 0, 2
 
@@ -368,15 +354,11 @@ class OldFilm(RandTransform):
         return TensorImage(torch.cat([x.as_subclass(Tensor), plane[None]]))
 
     def aged(self, rgb):  # (3, H, W), 0..1 -> (H, W)
-        red, green, blue = (
-            random.uniform(0, 0.5),
-            random.uniform(0.3, 0.6),
-            random.uniform(0.05, 0.5),
-        )  # orthochromatic film hardly sees red
+        red, green = random.uniform(0, 0.5), random.uniform(0.3, 0.6)  # orthochromatic film hardly sees red
+        blue = random.uniform(0.05, 0.5)
         gray = (red * rgb[0] + green * rgb[1] + blue * rgb[2]) / (red + green + blue)
-        gray = gray.clamp(min=1e-4) ** math.exp(
-            random.uniform(math.log(0.6), math.log(1.6))
-        )  # too long or too short in the light
+        exposure = random.uniform(math.log(0.6), math.log(1.6))  # too long or too short in the light
+        gray = gray.clamp(min=1e-4) ** math.exp(exposure)
         middle, contrast = random.uniform(0.3, 0.7), random.uniform(0.7, 1.5)
         gray = middle + (gray - middle) * contrast
         soft = F.avg_pool2d(F.pad(gray[None], (1,) * 4, mode='replicate'), 3, 1)[0]
@@ -387,25 +369,19 @@ class OldFilm(RandTransform):
 # %% ../nbs/02_data.ipynb #6fe2f82b
 _steps = 2**16
 _linear = srgb_to_linear(torch.arange(256).float() / 255)  # light of every byte
-_pairs = _linear[torch.arange(2**16).to(torch.uint16).view(torch.uint8).long()].view(
-    torch.float64
-)  # of every two bytes in a row
 _light = torch.arange(_steps + 2, dtype=torch.float64) / _steps
-_root = (
-    (rgb_to_lab(linear_to_srgb(_light).expand(3, 1, -1))[0, 0] + 16) / 116
-).float()  # Lab's cube root of every step of light
+# Lab's cube root of every step of light
+_root = ((rgb_to_lab(linear_to_srgb(_light).expand(3, 1, -1))[0, 0] + 16) / 116).float()
 _rows = (white_from_rgb * _steps).tolist()  # linear rgb to X, Y, Z, counted in steps
-_zero, _unit = (
-    torch.cat(split_lab(torch.tensor(v)[:, None, None]), -3).flatten().tolist()
-    for v in ([-16.0, 0, 0], [100.0, 500, 200])
-)
+_ends = [torch.tensor(v)[:, None, None] for v in ([-16.0, 0, 0], [100.0, 500, 200])]
+_zero, _unit = (torch.cat(split_lab(v), -3).flatten().tolist() for v in _ends)
 
 
-def _light_of(part):
-    flat = part.contiguous().reshape(-1)
-    if (flat.numel() | flat.storage_offset()) % 2:
-        return _linear.index_select(0, flat.int()).view(part.shape)
-    return _pairs.index_select(0, flat.view(torch.uint16).int()).view(torch.float32).view(part.shape)
+def _pieces(b, n, pixels=2**15):
+    "Where about so many pixels lie in (B, C, n): some small photos, or a part of a large one."
+    rows = max(1, pixels // n)
+    for i, j in [(i, j) for i in range(0, b, rows) for j in range(0, n, pixels)]:
+        yield slice(i, i + rows), slice(None), slice(j, j + pixels)
 
 # %% ../nbs/02_data.ipynb #b2e257a5
 def bytes_to_L_ab(
@@ -413,19 +389,10 @@ def bytes_to_L_ab(
 ) -> tuple[Tensor, Tensor]:  # (B, 1, H, W) and (B, 2, H, W), normalised for the network
     "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, in a fraction of the time."
     b, _, h, w = rgb.shape
-    flat, L, ab, piece = (
-        rgb.contiguous().flatten(2),
-        torch.empty(b, 1, h * w),
-        torch.empty(b, 2, h * w),
-        2**15,
-    )
-    for i, j in [(i, j) for i in range(0, b, max(1, piece // (h * w))) for j in range(0, h * w, piece)]:
-        at = (
-            slice(i, i + max(1, piece // (h * w))),
-            slice(None),
-            slice(j, j + piece),
-        )  # some small photos, or a part of a large one
-        red, green, blue = (_light_of(c) for c in flat[at].unbind(1))
+    flat = rgb.contiguous().flatten(2)
+    L, ab = torch.empty(b, 1, h * w), torch.empty(b, 2, h * w)
+    for at in _pieces(b, h * w):
+        red, green, blue = (_linear[c.int()] for c in flat[at].unbind(1))
         steps = ((red * m[0]).add_(green, alpha=m[1]).add_(blue, alpha=m[2]).add_(0.5).int() for m in _rows)
         x, y, z = (_root.index_select(0, s.view(-1)).view(red.shape) for s in steps)
         torch.mul(y, _unit[0] - _zero[0], out=L[at][:, 0]).add_(_zero[0])  # 116 y - 16, normalised
@@ -438,9 +405,9 @@ class TensorL(TensorImage):
     "What the network sees: (1, H, W), L/50 - 1."
 
     def show(self, ctx=None, **kwargs):
-        return TensorAB(self.new_zeros(*self.shape[:-3], 2, *self.shape[-2:])).show_on(
-            self, ctx=ctx, **kwargs
-        )
+        "Draw it in gray."
+        no_colour = self.new_zeros(*self.shape[:-3], 2, *self.shape[-2:])
+        return TensorAB(no_colour).show_on(self, ctx=ctx, **kwargs)
 
 
 class TensorAB(TensorImage):
@@ -448,12 +415,10 @@ class TensorAB(TensorImage):
 
     def show_on(self, L, ctx=None, **kwargs):
         "Draw these colours on the lightness `L`."
-        rgb = lab_to_rgb(
-            join_lab(L.as_subclass(Tensor).cpu().float(), self.as_subclass(Tensor).cpu().float())
-        )
-        return TensorImage(rgb).show(ctx=ctx, **kwargs)
+        L, ab = (t.as_subclass(Tensor).cpu().float() for t in (L, self))
+        return TensorImage(lab_to_rgb(join_lab(L, ab))).show(ctx=ctx, **kwargs)
 
-# %% ../nbs/02_data.ipynb #5651117b
+
 class SplitLab(ItemTransform):
     "Batch of RGB photos (bytes, or floats in 0..1) to (L, ab), on whatever device the batch is."
 
@@ -478,10 +443,9 @@ def _grid(photos, titles, ctxs, figsize):
     if ctxs is None:
         k = len(titles)
         ncols = k * min(len(photos), 6 // k)
-        nrows = -(-len(photos) * k // ncols)
-        fig, axs = plt.subplots(
-            nrows, ncols, figsize=figsize or (1.9 * ncols, 2.1 * nrows), layout='constrained', squeeze=False
-        )
+        nrows = math.ceil(len(photos) * k / ncols)
+        figsize = figsize or (1.9 * ncols, 2.1 * nrows)
+        _, axs = plt.subplots(nrows, ncols, figsize=figsize, layout='constrained', squeeze=False)
         ctxs = list(axs.flat)
         for ax in ctxs:
             ax.axis('off')
@@ -492,7 +456,15 @@ def _grid(photos, titles, ctxs, figsize):
 # %% ../nbs/02_data.ipynb #90b8565a
 @dispatch
 def show_batch(
-    x: TensorL, y: TensorAB, samples, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs
+    x: TensorL,  # type of the input; not drawn
+    y: TensorAB,  # type of the target; not drawn
+    samples,  # pairs of L (1, H, W) and ab (2, H, W)
+    ctxs=None,  # axes to draw on; default: a new figure
+    max_n=6,  # photos at most
+    nrows=None,  # not used: six pictures a row
+    ncols=None,  # not used
+    figsize=None,  # inches, of a new figure
+    **kwargs,  # to `imshow`
 ):
     "Two pictures a photo: what goes in (L), what should come out."
     groups = [(partial(L.show, **kwargs), partial(ab.show_on, L, **kwargs)) for L, ab, *_ in samples[:max_n]]
@@ -501,22 +473,27 @@ def show_batch(
 
 @dispatch
 def show_results(
-    x: TensorL, y: TensorAB, samples, outs, ctxs=None, max_n=6, nrows=None, ncols=None, figsize=None, **kwargs
+    x: TensorL,  # type of the input; not drawn
+    y: TensorAB,  # type of the target; not drawn
+    samples,  # pairs of L (1, H, W) and ab (2, H, W)
+    outs,  # one tuple a photo; its first is the predicted ab
+    ctxs=None,  # axes to draw on; default: a new figure
+    max_n=6,  # photos at most
+    nrows=None,  # not used: six pictures a row
+    ncols=None,  # not used
+    figsize=None,  # inches, of a new figure
+    **kwargs,  # to `imshow`
 ):
     "Three pictures a photo: L, the prediction, the truth."
-    groups = [
-        (
-            partial(L.show, **kwargs),
-            partial(TensorAB(out[0]).show_on, L, **kwargs),
-            partial(ab.show_on, L, **kwargs),
-        )
-        for (L, ab, *_), out in zip(samples[:max_n], outs)
-    ]
+    groups = []
+    for (L, ab, *_), out in zip(samples[:max_n], outs):
+        drawn = TensorAB(out[0]).show_on, ab.show_on
+        groups.append((partial(L.show, **kwargs), *(partial(f, L, **kwargs) for f in drawn)))
     return _grid(groups, ['L in', 'predicted', 'real'], ctxs, figsize)
 
 # %% ../nbs/02_data.ipynb #3b04c0a9
 class SeededDL(TfmdDL):
-    "A loader whose order and augmentation depend only on (seed, epoch, photo), so that a killed training can go on exactly."
+    "Order and augmentation depend only on (seed, epoch, photo), so that a killed training can go on exactly."
 
     seed, epoch, start_batch = 0, 0, 0
 
@@ -554,48 +531,54 @@ def photo_block(
     valid_pct: float = 0.1,  # share of photos kept for validation
     old_film: float = 0.0,  # share of training photos whose L is that of an `OldFilm`
 ) -> DataBlock:  # items are photo numbers 0..len(photos)-1
-    "The fastai DataBlock of this project: random resized crop and flip for training, centre crop for validation, Lab on the batch."
+    "The DataBlock of this project: random crop and flip for training, centre crop for validation, Lab."
+
+    def sides(idxs):
+        valid = [is_valid(photos.items[i][1], valid_pct) for i in idxs]
+        return [i for i, v in zip(idxs, valid) if not v], [i for i, v in zip(idxs, valid) if v]
+
     block = TransformBlock(type_tfms=ReadPhoto(photos), batch_tfms=[SplitLab])
     block.item_tfms = []  # no ToTensor: photos are tensors already
-    return DataBlock(
-        blocks=block,
-        splitter=lambda idxs: (
-            [i for i in idxs if not is_valid(photos.items[i][1], valid_pct)],
-            [i for i in idxs if is_valid(photos.items[i][1], valid_pct)],
-        ),
-        item_tfms=[CropFlip(size, min_scale), *([OldFilm(old_film)] if old_film else [])],
-    )
+    item_tfms = [CropFlip(size, min_scale), *([OldFilm(old_film)] if old_film else [])]
+    return DataBlock(blocks=block, splitter=sides, item_tfms=item_tfms)
 
 # %% ../nbs/02_data.ipynb #12f3338f
+def _cached(photos, side, exclude):
+    "Photos as a `PhotoCache` of at least two."
+    if not isinstance(photos, PhotoCache):
+        left_out = set(map(Path, exclude))
+        photos = PhotoCache([p for p in find_photos(photos) if p not in left_out], side)
+    elif len(exclude):
+        raise ValueError('exclude= goes with folders and files; this PhotoCache has been made already')
+    if len(photos) < 2:
+        path, why = photos.broken[0] if photos.broken else ('the folder', 'holds no photo')
+        found = f'{len(photos)} readable photos found ({len(photos.broken)} broken; {path}: {why})'
+        raise PhotoError(f'{found}; training needs at least 2: check the folder')
+    return photos
+
+# %% ../nbs/02_data.ipynb #012f3338
 def photo_dls(
-    photos,  # folder, list of paths, or a `PhotoCache`
+    photos,  # folder, list of files and folders, or a `PhotoCache`
     size: int = 128,  # pixels of the square that the network sees
     bs: int = 32,  # photos a batch; fewer if there are fewer to train on
     seed: int = 0,  # of order, crops and flips
     num_workers: int = 0,  # processes that crop; 0 is best on 2 cores
     device=None,  # where batches go
     side: int = None,  # short side of the decoded cache; default 9/8 of `size`
+    exclude=(),  # files to leave out: `check_photos(...).file`
     **kwargs,  # to `photo_block`: min_scale, valid_pct, old_film
 ) -> DataLoaders:
     "Loaders of (L, ab) batches from any photos, training shuffled and augmented, validation neither."
-    if not isinstance(photos, PhotoCache):
-        paths = photos if isinstance(photos, list) else find_photos(photos)
-        photos = PhotoCache(paths, side or size * 9 // 8)
-    if len(photos) < 2:
-        path, why = photos.broken[0] if photos.broken else ('the folder', 'holds no photo')
-        raise PhotoError(
-            f'{len(photos)} readable photos found ({len(photos.broken)} broken; {path}: {why}); '
-            'training needs at least 2: check the folder'
-        )
+    photos = _cached(photos, side or size * 9 // 8, exclude)
     block, idxs = photo_block(photos, size=size, **kwargs), list(range(len(photos)))
     train, valid = block.splitter(idxs)
     if not train or not valid:
-        raise PhotoError(
-            f'the split by content puts {len(train)} photos into training and {len(valid)} into validation: give more photos or another valid_pct'
+        found = (
+            f'the split by content puts {len(train)} photos into training and {len(valid)} into validation'
         )
-    dls = block.dataloaders(
-        idxs, bs=min(bs, len(train)), num_workers=num_workers, device=device, dl_type=SeededDL
-    )
+        raise PhotoError(f'{found}: give more photos or another valid_pct')
+    bs = min(bs, len(train))
+    dls = block.dataloaders(idxs, bs=bs, num_workers=num_workers, device=device, dl_type=SeededDL)
     dls.train.seed, dls.photos = seed, photos
     return dls
 
@@ -607,20 +590,18 @@ def coco_photos(
     n_train: int = 8_000,  # of these, for training
     seed: int = 123,  # of the draw
 ) -> tuple[list, list]:  # paths to train on, paths to validate
-    "fastai's COCO_SAMPLE with the seeded split of the tutorial 'Image Colorization with U-Net and GAN', drawn from the sorted list."
+    "fastai's COCO_SAMPLE with the tutorial's seeded split, drawn from the sorted list."
     try:
         folder = untar_data(url, base=base)
     except OSError as e:
-        raise OSError(
-            f'cannot get {url}: {e}. Check the network and the free disk space, or train on a folder of your own: photo_dls(folder)'
-        ) from e
+        help = (
+            'Check the network and the free disk space, or train on a folder of your own: photo_dls(folder)'
+        )
+        raise OSError(f'cannot get {url}: {e}. {help}') from e
     paths = np.array(sorted(str(p) for p in Path(folder).rglob('*.jpg')))
     if len(paths) < n:
-        raise ValueError(
-            f'{Path(folder).name} holds {len(paths)} photos, fewer than the {n} asked for: delete it and load it again, or ask for fewer'
-        )
-    rng = np.random.RandomState(
-        seed
-    )  # the numbers that np.random.seed(seed) would give, without changing them for others
+        found = f'{Path(folder).name} holds {len(paths)} photos, fewer than the {n} asked for'
+        raise ValueError(f'{found}: delete it and load it again, or ask for fewer')
+    rng = np.random.RandomState(seed)  # draws like np.random.seed(seed), and changes nothing for others
     drawn, order = rng.choice(paths, n, replace=False), rng.permutation(n)
     return [Path(p) for p in drawn[order[:n_train]]], [Path(p) for p in drawn[order[n_train:]]]
