@@ -29,7 +29,6 @@ not_yet = {
     '06_losses',
     '10_comparison',
     '17_autoencoder',
-    '18_classification',
 }
 
 

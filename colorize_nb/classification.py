@@ -73,22 +73,21 @@ def prior_weights(
 ) -> tuple[Tensor, Tensor]:  # (Q,) smoothed prior with sum 1, (Q,) weights whose mean under it is 1
     "Rebalancing of rare colours (Zhang 2016, equation 4): w ~ 1/((1 - lambda) p + lambda/Q)."
     kernel = (-(torch.cdist(centres, centres) ** 2) / (2 * sigma**2)).exp()
-    p = (
-        kernel / kernel.sum(0) @ (counts / counts.sum())
-    )  # what each cell gives away is shared among its neighbours: the sum stays 1
+    # what each cell gives away is shared among its neighbours: the sum stays 1
+    p = kernel / kernel.sum(0) @ (counts / counts.sum())
     w = 1 / ((1 - mix) * p + mix / len(p))
     return p, w / (p * w).sum()
 
 # %% ../nbs/18_classification.ipynb #d0f14780
 class BinLoss(nn.Module):
-    "Cross-entropy against soft cells, each pixel weighted by its most likely cell; gray photos left out (Zhang 2016, equation 2)."
+    "Weighted cross-entropy against soft cells; gray photos are left out (Zhang 2016, equation 2)."
 
     def __init__(
         self,
         centres: Tensor,  # (Q, 2), Lab units
         weights: Tensor,  # (Q,), of `prior_weights`
         k: int = 5,  # cells that share a pixel
-        gray: float = 5.0,  # a photo whose |ab| all stay within this is gray: nothing to learn from, Lab units
+        gray: float = 5.0,  # Lab units; a photo whose |ab| all stay within is gray: nothing to learn
     ):
         super().__init__()
         self.register_buffer('centres', centres)
@@ -114,7 +113,7 @@ class BinLoss(nn.Module):
 
 # %% ../nbs/18_classification.ipynb #b819b029
 class BinsGenerator(Generator):
-    "A generator whose last layer is a distribution over cells of the ab plane: logits in training, the annealed mean in use."
+    "A generator that answers with cells of the ab plane: logits in training, the annealed mean in use."
 
     T = 0.38  # temperature of the annealed mean
 
@@ -126,9 +125,8 @@ class BinsGenerator(Generator):
     ) -> int:  # number of cells
         "Cells and temperature: part of the config, so that a weights file brings them back."
         self.T = T
-        self.register_buffer(
-            'centres', ab_centres(step) if n_bins is None else torch.full((n_bins, 2), float('nan'))
-        )  # (Q, 2), Lab units
+        centres = ab_centres(step) if n_bins is None else torch.full((n_bins, 2), float('nan'))
+        self.register_buffer('centres', centres)  # (Q, 2), Lab units
         return len(self.centres)
 
     def logits(self, L):
@@ -147,9 +145,9 @@ class BinsGenerator(Generator):
         mix: float = 0.5,  # of `prior_weights`; 1 is no rebalancing
     ) -> BinLoss:
         "The loss that goes with the last layer: weights from the colours of the training photos."
-        _, weights = prior_weights(
-            ab_counts(dls.photos, dls.train_ds.items, self.centres.cpu()), self.centres.cpu(), mix
-        )
+        centres = self.centres.cpu()
+        counts = ab_counts(dls.photos, dls.train_ds.items, centres)
+        _, weights = prior_weights(counts, centres, mix)
         return BinLoss(self.centres, weights.to(self.centres.device))
 
 # %% ../nbs/18_classification.ipynb #ec34a33c
@@ -165,7 +163,9 @@ class LiteBins(BinsGenerator, LiteUnet):
         self.head = nn.Conv2d(widths[-1], self.add_centres(**cells), 1)
 
 
-register_generator('lite_bins')(lambda pretrained, **config: lend_lite(LiteBins(**config), pretrained))
+@register_generator('lite_bins')
+def _lite_bins(pretrained, **config):
+    return lend_lite(LiteBins(**config), pretrained)
 
 # %% ../nbs/18_classification.ipynb #7866ee82
 def conv_stage(
@@ -178,15 +178,16 @@ def conv_stage(
     "n times 3x3 convolution and ReLU, the last with the stride, then batch norm: a stage of Zhang 2016."
     layers = []
     for i in range(n):
+        channels = c_in if i == 0 else c_out
         layers += [
-            nn.Conv2d(c_in if i == 0 else c_out, c_out, 3, stride if i == n - 1 else 1, dilation, dilation),
+            nn.Conv2d(channels, c_out, 3, stride if i == n - 1 else 1, dilation, dilation),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers, nn.BatchNorm2d(c_out))
 
 # %% ../nbs/18_classification.ipynb #1fbd9479
 class Zhang2016(BinsGenerator):
-    "The network of 'Colorful image colorization': stages 1 to 7 down to an eighth, stage 8 up to a quarter, 1x1 to the cells."
+    "The network of 'Colorful image colorization': seven stages down, one up, cells."
 
     multiple = 8
 
@@ -229,42 +230,57 @@ class Zhang2016(BinsGenerator):
 def _zhang2016(pretrained, **config):
     return Zhang2016(**config)
 
+# %% ../nbs/18_classification.ipynb #035784d0
+def _released_name(name):
+    "The name that the release gives to one of our layers"
+    if name == 'centres':
+        return 'model_out.weight'
+    if name.startswith('up'):
+        return name.replace('up', 'model8')
+    _, stage, rest = name.split('.', 2)
+    return f'model{int(stage) + 1}.{rest}'
+
+
+def _released_centres(file, numbers):
+    "(2, 313, 1, 1), divided by 110 -> (313, 2), Lab units, if they are multiples of 10"
+    exact = numbers[:, :, 0, 0].T.float() * 110
+    centres = (exact / 10).round() * 10
+    if (exact - centres).abs().max() > 0.5 or not 50 < exact.abs().max() <= 110:
+        found = f'times 110, are not multiples of 10 (the first is {exact[0].tolist()})'
+        raise WeightsError(f'{file}: the 313 centres in model_out.weight, {found}: {_release}')
+    return centres
+
 # %% ../nbs/18_classification.ipynb #035784d1
+_release = 'expected the PyTorch weights of the ECCV16 release of Zhang et al.'
+
+
+def _released_layer(file, given, name, own):
+    "The tensor of the file for one of our layers, if its shape is right"
+    key = _released_name(name)
+    shape = (2, 313, 1, 1) if name == 'centres' else tuple(own.shape)
+    if key not in given and key.endswith('num_batches_tracked'):
+        return own
+    if key not in given:
+        raise WeightsError(f'{file} has no layer {key}: {_release}')
+    found = tuple(given[key].shape)
+    if found != shape:
+        raise WeightsError(f'{file}: layer {key} has shape {found}, expected {shape}: {_release}')
+    return given[key]
+
+# %% ../nbs/18_classification.ipynb #035784d2
 def load_zhang2016(
     file: Path,  # state dict of the ECCV16 release, for PyTorch
     T: float = 1.0,  # temperature; 1 is what the released program does, 0.38 what the paper does
 ) -> Zhang2016:  # with the 313 cells of the release; `save_weights` keeps it in our own format
     "The published network of Zhang 2016 from its own file: layer by layer, every shape checked."
-    given, hint = read_state(file), 'expected the PyTorch weights of the ECCV16 release of Zhang et al.'
+    given = read_state(file)
     generator = create_generator('zhang2016', pretrained=False, n_bins=313, T=T)
-    theirs = lambda name: (
-        'model_out.weight'
-        if name == 'centres'
-        else f'model{int(name.split(".")[1]) + 1}.{name.split(".", 2)[2]}'
-        if name.startswith('down')
-        else name.replace('up', 'model8')
-    )
-    state = generator.state_dict()
-    for name, own in state.items():
-        key, shape = theirs(name), (2, 313, 1, 1) if name == 'centres' else tuple(own.shape)
-        if key not in given:
-            if key.endswith('num_batches_tracked'):
-                continue  # a counter; old files do not have it
-            raise WeightsError(f'{file} has no layer {key}: {hint}')
-        if tuple(given[key].shape) != shape:
-            raise WeightsError(
-                f'{file}: layer {key} has shape {tuple(given[key].shape)}, expected {shape}: {hint}'
-            )
-        state[name] = given[key]
-    unknown = sorted(given.keys() - {theirs(name) for name in state})
+    ours = generator.state_dict()
+    state = {name: _released_layer(file, given, name, own) for name, own in ours.items()}
+    unknown = sorted(given.keys() - {_released_name(name) for name in ours})
     if unknown:
-        raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {hint}')
-    exact = state['centres'][:, :, 0, 0].T.float() * 110
-    state['centres'] = (exact / 10).round() * 10
-    if (exact - state['centres']).abs().max() > 0.5 or not 50 < exact.abs().max() <= 110:
-        raise WeightsError(
-            f'{file}: the 313 centres in model_out.weight, times 110, are not multiples of 10 (the first is {exact[0].tolist()}): {hint}'
-        )
+        raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {_release}')
+    state['centres'] = _released_centres(file, state['centres'])
     generator.load_state_dict(state)
     generator.origin = Path(file).name
     return generator.eval()
