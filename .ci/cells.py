@@ -4,9 +4,8 @@ import re
 import tokenize
 from io import StringIO
 
-most_lines = (
-    16  # of code in a cell, but for networks, learners and commands; longer exports are folded on the site
-)
+# Lines of code in a cell, but for networks, learners and commands; longer exports are folded on the site.
+most_lines = 16
 
 
 def source(cell):

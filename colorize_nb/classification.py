@@ -259,7 +259,7 @@ def _released_layer(file, given, name, own):
     key = _released_name(name)
     shape = (2, 313, 1, 1) if name == 'centres' else tuple(own.shape)
     if key not in given and key.endswith('num_batches_tracked'):
-        return own
+        return own  # a counter; old files do not have it
     if key not in given:
         raise WeightsError(f'{file} has no layer {key}: {_release}')
     found = tuple(given[key].shape)

@@ -24,7 +24,7 @@ from fastai.vision.all import TfmdDL, Transform, TransformBlock, URLs, dispatch,
 from fastcore.basics import patch
 from .color import join_lab, lab_to_rgb, linear_to_srgb, rgb_to_gray, rgb_to_L, rgb_to_lab
 from .color import split_lab, srgb_to_linear, white_from_rgb
-from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing  # noqa: F401
+from .photo import PhotoError, find_photos, open_photo, photos_dir, replacing
 
 # %% ../nbs/02_data.ipynb #345501c3
 def _colour_left(
@@ -91,19 +91,19 @@ class _Copies:
     "Remembers photos by both hashes, and says which one a new photo is a copy of."
 
     def __init__(self, near):
-        self.near, self.first, self.seen, self.hashes = near, {}, [], []
+        self.near, self.first, self.seen, self.hashes = near, {}, [], np.empty((0, 16), np.uint8)
 
     def rows(self, path, sha, dhash):
         if sha in self.first:
             return [(path, 'duplicate', f'the same bytes as {self.first[sha].name}')]
         self.first[sha], rows = path, []
-        if self.hashes and self.near >= 0:
-            apart = _bits_apart(np.stack(self.hashes), dhash)
+        if self.seen and self.near >= 0:
+            apart = _bits_apart(self.hashes, dhash)
             k = apart.argmin()
             why = f'looks like {self.seen[k].name}: {apart[k]} of 128 bits differ'
             rows = [(path, 'near duplicate', why)] if apart[k] <= self.near else []
         self.seen.append(path)
-        self.hashes.append(dhash)
+        self.hashes = np.concatenate([self.hashes, dhash[None]])
         return rows
 
 # %% ../nbs/02_data.ipynb #2e1b34a0
@@ -238,8 +238,8 @@ class PhotoCache:
 # %% ../nbs/02_data.ipynb #07a25210
 def _stat(path):
     "What a file's name, size and time are: if they stay, so does its content."
-    path = str(path)
-    return (path, os.stat(path).st_size, os.stat(path).st_mtime_ns) if os.path.exists(path) else (path, 0, 0)
+    found = os.path.exists(path) and os.stat(path)
+    return (str(path), found.st_size, found.st_mtime_ns) if found else (str(path), 0, 0)
 
 
 @patch
@@ -594,10 +594,8 @@ def coco_photos(
     try:
         folder = untar_data(url, base=base)
     except OSError as e:
-        help = (
-            'Check the network and the free disk space, or train on a folder of your own: photo_dls(folder)'
-        )
-        raise OSError(f'cannot get {url}: {e}. {help}') from e
+        advice = 'Check the network and the free disk space, or train on a folder of your own'
+        raise OSError(f'cannot get {url}: {e}. {advice}: photo_dls(folder)') from e
     paths = np.array(sorted(str(p) for p in Path(folder).rglob('*.jpg')))
     if len(paths) < n:
         found = f'{Path(folder).name} holds {len(paths)} photos, fewer than the {n} asked for'
