@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/eyes.html.md"""
 # %% auto #0
 __all__ = ['wilson', 'Guess', 'guess_widget', 'outline', 'kept_inside', 'zoom', 'leak']
 
-# %% ../nbs/10_eyes.ipynb #5876827d
+# %% ../nbs/10_eyes.ipynb #36e9bb63
 import csv
 import io
 import math
@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from .metrics import chroma_along, colour_mistakes
 
-# %% ../nbs/10_eyes.ipynb #dc76e3f5
+# %% ../nbs/10_eyes.ipynb #6d9998c1
 def wilson(
     k: int,  # answers that said yes
     n: int,  # answers, at least one
@@ -36,7 +36,7 @@ def wilson(
     whole = 1 + z * z / n
     return (middle - half) / whole, (middle + half) / whole
 
-# %% ../nbs/10_eyes.ipynb #90d598a8
+# %% ../nbs/10_eyes.ipynb #cb1c6e2e
 class Guess:
     "Two pictures, one second, one answer: which is the real one, or the better one?"
 
@@ -60,7 +60,7 @@ def done(self: Guess) -> bool:
     "Has every trial its answer?"
     return len(self.answers) == len(self.trials)
 
-# %% ../nbs/10_eyes.ipynb #4c0a64db
+# %% ../nbs/10_eyes.ipynb #5fdf3e56
 @patch
 def pair(self: Guess) -> tuple:  # PIL images, left and right
     "The two pictures of the trial that is waiting for its answer."
@@ -75,7 +75,7 @@ def score(self: Guess) -> dict:  # share of trials in which the first picture wa
     low, high = wilson(k, n) if n else (0.0, 1.0)
     return dict(n=n, chose_first=round(k / max(1, n), 3), low=round(low, 3), high=round(high, 3))
 
-# %% ../nbs/10_eyes.ipynb #cd29ee01
+# %% ../nbs/10_eyes.ipynb #66d707d8
 @patch
 def answer(
     self: Guess,
@@ -96,7 +96,7 @@ def answer(
             writer.writerow(['time', 'question', 'pair', 'first_is_left', 'answer', 'chose_first'])
         writer.writerow(row)
 
-# %% ../nbs/10_eyes.ipynb #4735d634
+# %% ../nbs/10_eyes.ipynb #1a43a567
 def _jpeg(im, height):
     "A picture of this height as the bytes of a JPEG."
     f = io.BytesIO()
@@ -116,7 +116,7 @@ class _Game:
         self.left, self.right = (widgets.Image(value=self.blank, format='jpeg') for _ in range(2))
         self.said = widgets.HTML(f'<b>{guess.question}</b>')
 
-# %% ../nbs/10_eyes.ipynb #e7938e20
+# %% ../nbs/10_eyes.ipynb #8c7952d0
 @patch
 def _hide(self: _Game):
     "Two gray squares in place of the pictures."
@@ -132,7 +132,7 @@ def _show(self: _Game):
     if self.guess.seconds:
         threading.Timer(self.guess.seconds, lambda: still_asked() and self._hide()).start()
 
-# %% ../nbs/10_eyes.ipynb #74acc9a5
+# %% ../nbs/10_eyes.ipynb #f3efdd7e
 @patch
 def _take(
     self: _Game,
@@ -149,7 +149,7 @@ def _take(
     self._hide()
     self.said.value = f'<b>{guess.score()}</b> saved in {guess.file.name}'
 
-# %% ../nbs/10_eyes.ipynb #4818d320
+# %% ../nbs/10_eyes.ipynb #f04a2393
 def guess_widget(
     guess: Guess,  # with its pairs
     height: int = 260,  # pixels of the pictures
@@ -171,10 +171,9 @@ def guess_widget(
 
     field.observe(typed, 'value')
     game._show()
-    rows = widgets.HBox([game.left, game.right]), widgets.HBox([*buttons, field])
-    return widgets.VBox([game.said, *rows])
+    return widgets.VBox([game.said, widgets.HBox([game.left, game.right]), widgets.HBox([*buttons, field])])
 
-# %% ../nbs/10_eyes.ipynb #0eacbd35
+# %% ../nbs/10_eyes.ipynb #8979028d
 def outline(
     shape: tuple,  # height and width in pixels
     corners: list,  # (x, y) in pixels, three or more
@@ -186,7 +185,7 @@ def outline(
     ImageDraw.Draw(mask).polygon([tuple(c) for c in corners], fill=255)
     return torch.from_numpy(np.array(mask) > 0)
 
-# %% ../nbs/10_eyes.ipynb #5f36dee6
+# %% ../nbs/10_eyes.ipynb #604d7625
 def kept_inside(
     ab: Tensor,  # (2, H, W), painted, Lab units
     ab_real: Tensor,  # (2, H, W), the truth
@@ -199,7 +198,7 @@ def kept_inside(
     missed = int(found['missed'][inside].sum()) / vivid if vivid else math.nan
     return dict(kept=float(along / real.clamp(min=1e-6)), missed=missed)
 
-# %% ../nbs/10_eyes.ipynb #6299d7fc
+# %% ../nbs/10_eyes.ipynb #4ce0e3b1
 def zoom(
     rgb: Tensor,  # (3, H, W), sRGB 0..1
     box: tuple,  # left, top, right, bottom in pixels
@@ -222,7 +221,7 @@ def zoom(
         im = Image.fromarray(np.where(edge, np.uint8([255, 255, 0]), np.asarray(im)))
     return im
 
-# %% ../nbs/10_eyes.ipynb #c06157eb
+# %% ../nbs/10_eyes.ipynb #270a4d0d
 def leak(
     ab: Tensor,  # (2, H, W), painted, Lab units
     ab_real: Tensor,  # (2, H, W), the truth
