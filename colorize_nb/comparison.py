@@ -164,7 +164,7 @@ class Results:
             rgb = F.interpolate(rgb[None], size=real.shape[-2:], mode='bicubic', antialias=True)[0]
         return rgb.clamp(0, 1)
 
-# %% ../nbs/10_comparison.ipynb #02d1f14f
+# %% ../nbs/10_comparison.ipynb #f0a1fa10
 @patch
 def file_of(
     self: Results,
@@ -296,7 +296,7 @@ def gray_photo(
     "The system that does nothing."
     return rgb_to_gray(real).expand(3, -1, -1)
 
-# %% ../nbs/10_comparison.ipynb #1153b8b7
+# %% ../nbs/10_comparison.ipynb #dfde5c98
 def to_measure(
     systems: dict,  # name -> function of (real photo, path)
     photos: list,  # paths
@@ -318,7 +318,7 @@ def to_measure(
         else:
             yield photo, key, stale, real
 
-# %% ../nbs/10_comparison.ipynb #44439c7d
+# %% ../nbs/10_comparison.ipynb #1a8aec0d
 def evaluate(
     systems: dict,  # name -> function of (real photo as rgb, its path) that gives a colorized rgb
     photos: list,  # paths of colour photos
@@ -354,7 +354,7 @@ def sheet_row(
     made = [to_image(system(real, photo).expand(3, -1, -1)) for system in columns.values()]
     return [im.resize(size, Image.Resampling.LANCZOS) for im in made]
 
-# %% ../nbs/10_comparison.ipynb #ce5fc6f2
+# %% ../nbs/10_comparison.ipynb #a3bfe512
 def contact_sheet(
     systems: dict,  # as for `evaluate`
     photos: list,  # paths of photos that can be opened: one row each
@@ -420,7 +420,7 @@ table_columns = {  # head: (key in a row of `summarize`, digits)
     's/photo': ('seconds', 2),
 }
 
-# %% ../nbs/10_comparison.ipynb #e5e60227
+# %% ../nbs/10_comparison.ipynb #d3199172
 difference_columns = {  # head: (key in a row, digits)
     'PSNR, dB': ('psnr', 2),
     'dE2000': ('dE2000', 2),
@@ -442,7 +442,7 @@ def missed_difference(
     difference = lambda rows: (rows[:, 0] - rows[:, 1]).sum() / max(1e-9, rows[:, 2].sum())
     return difference(rows), *bootstrap(rows, difference)
 
-# %% ../nbs/10_comparison.ipynb #3e89cc79
+# %% ../nbs/10_comparison.ipynb #f9e90ab4
 def differences_table(
     measured: dict,  # of `evaluate`
     base: str,  # the system that all are compared with
@@ -496,14 +496,14 @@ def worst_photos(
     photos: list,  # the paths that were measured
     size: float = 1.8,  # inches a picture
 ):  # matplotlib figure
-    "A row a system: the worst photo by each number, real and as it was painted."
+    "The worst photos of each system by four numbers, real and as they were painted, two pairs a row."
     by_key, cells, titles = dict(zip(photo_keys(photos), photos)), [], []
     for name, system in systems.items():
         for why, (key, number) in worst(measured[name], measured['real']).items():
             real = real_photo(by_key[key])
             cells += [real, system(real, by_key[key])]
             titles += [Path(key).stem.replace('_', ' '), f'{name}\n{why} {number:.3g}']
-    return show_photos(cells, titles, ncols=2 * len(worst_by), size=size)
+    return show_photos(cells, titles, ncols=4, size=size)
 
 # %% ../nbs/10_comparison.ipynb #ed718db3
 def bleeding_map(
@@ -637,7 +637,7 @@ def system_of(
     how.update(size=size, **painter.colorizer.knobs)
     return name or path.stem, painter, how
 
-# %% ../nbs/10_comparison.ipynb #66310fcf
+# %% ../nbs/10_comparison.ipynb #b333f179
 def named_systems(
     models: list,  # as for `system_of`; [] is what comes with the package
     size: int,  # short side that our networks see

@@ -7,7 +7,7 @@ Docs: https://colorize-nb.github.io/colorize_nb/eyes.html.md"""
 # %% auto #0
 __all__ = ['wilson', 'Guess', 'guess_widget', 'outline', 'kept_inside', 'zoom', 'leak']
 
-# %% ../nbs/10_eyes.ipynb #36e9bb63
+# %% ../nbs/10_eyes.ipynb #72d67cbc
 import csv
 import io
 import math
@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from .metrics import chroma_along, colour_mistakes
 
-# %% ../nbs/10_eyes.ipynb #6d9998c1
+# %% ../nbs/10_eyes.ipynb #a3b54783
 def wilson(
     k: int,  # answers that said yes
     n: int,  # answers, at least one
@@ -36,7 +36,7 @@ def wilson(
     whole = 1 + z * z / n
     return (middle - half) / whole, (middle + half) / whole
 
-# %% ../nbs/10_eyes.ipynb #cb1c6e2e
+# %% ../nbs/10_eyes.ipynb #8dc2d200
 class Guess:
     "Two pictures, one second, one answer: which is the real one, or the better one?"
 
@@ -60,7 +60,7 @@ def done(self: Guess) -> bool:
     "Has every trial its answer?"
     return len(self.answers) == len(self.trials)
 
-# %% ../nbs/10_eyes.ipynb #5fdf3e56
+# %% ../nbs/10_eyes.ipynb #31434fee
 @patch
 def pair(self: Guess) -> tuple:  # PIL images, left and right
     "The two pictures of the trial that is waiting for its answer."
@@ -75,7 +75,7 @@ def score(self: Guess) -> dict:  # share of trials in which the first picture wa
     low, high = wilson(k, n) if n else (0.0, 1.0)
     return dict(n=n, chose_first=round(k / max(1, n), 3), low=round(low, 3), high=round(high, 3))
 
-# %% ../nbs/10_eyes.ipynb #66d707d8
+# %% ../nbs/10_eyes.ipynb #2a6abe00
 @patch
 def answer(
     self: Guess,
@@ -96,7 +96,7 @@ def answer(
             writer.writerow(['time', 'question', 'pair', 'first_is_left', 'answer', 'chose_first'])
         writer.writerow(row)
 
-# %% ../nbs/10_eyes.ipynb #1a43a567
+# %% ../nbs/10_eyes.ipynb #05eab265
 def _jpeg(im, height):
     "A picture of this height as the bytes of a JPEG."
     f = io.BytesIO()
@@ -116,7 +116,7 @@ class _Game:
         self.left, self.right = (widgets.Image(value=self.blank, format='jpeg') for _ in range(2))
         self.said = widgets.HTML(f'<b>{guess.question}</b>')
 
-# %% ../nbs/10_eyes.ipynb #8c7952d0
+# %% ../nbs/10_eyes.ipynb #4c87b0c1
 @patch
 def _hide(self: _Game):
     "Two gray squares in place of the pictures."
@@ -132,7 +132,7 @@ def _show(self: _Game):
     if self.guess.seconds:
         threading.Timer(self.guess.seconds, lambda: still_asked() and self._hide()).start()
 
-# %% ../nbs/10_eyes.ipynb #f3efdd7e
+# %% ../nbs/10_eyes.ipynb #5e4f7141
 @patch
 def _take(
     self: _Game,
@@ -149,7 +149,7 @@ def _take(
     self._hide()
     self.said.value = f'<b>{guess.score()}</b> saved in {guess.file.name}'
 
-# %% ../nbs/10_eyes.ipynb #f04a2393
+# %% ../nbs/10_eyes.ipynb #25cbe02b
 def guess_widget(
     guess: Guess,  # with its pairs
     height: int = 260,  # pixels of the pictures
@@ -173,7 +173,7 @@ def guess_widget(
     game._show()
     return widgets.VBox([game.said, widgets.HBox([game.left, game.right]), widgets.HBox([*buttons, field])])
 
-# %% ../nbs/10_eyes.ipynb #8979028d
+# %% ../nbs/10_eyes.ipynb #c4b6ca8c
 def outline(
     shape: tuple,  # height and width in pixels
     corners: list,  # (x, y) in pixels, three or more
@@ -185,7 +185,7 @@ def outline(
     ImageDraw.Draw(mask).polygon([tuple(c) for c in corners], fill=255)
     return torch.from_numpy(np.array(mask) > 0)
 
-# %% ../nbs/10_eyes.ipynb #604d7625
+# %% ../nbs/10_eyes.ipynb #ce86dcea
 def kept_inside(
     ab: Tensor,  # (2, H, W), painted, Lab units
     ab_real: Tensor,  # (2, H, W), the truth
@@ -198,7 +198,7 @@ def kept_inside(
     missed = int(found['missed'][inside].sum()) / vivid if vivid else math.nan
     return dict(kept=float(along / real.clamp(min=1e-6)), missed=missed)
 
-# %% ../nbs/10_eyes.ipynb #4ce0e3b1
+# %% ../nbs/10_eyes.ipynb #95a33ed8
 def zoom(
     rgb: Tensor,  # (3, H, W), sRGB 0..1
     box: tuple,  # left, top, right, bottom in pixels
@@ -221,7 +221,7 @@ def zoom(
         im = Image.fromarray(np.where(edge, np.uint8([255, 255, 0]), np.asarray(im)))
     return im
 
-# %% ../nbs/10_eyes.ipynb #270a4d0d
+# %% ../nbs/10_eyes.ipynb #e9c53dc7
 def leak(
     ab: Tensor,  # (2, H, W), painted, Lab units
     ab_real: Tensor,  # (2, H, W), the truth
