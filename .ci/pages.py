@@ -27,7 +27,6 @@ not_yet = {
     '04_encoders',
     '05_patchgan',
     '06_losses',
-    '10_comparison',
     '17_autoencoder',
 }
 
