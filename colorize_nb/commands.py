@@ -26,6 +26,7 @@ commands = {
     'colorize-onnx': 'deploy:main',
     'colorize-page': 'deploy:page',
     'colorize-shards': 'shards:main',
+    'colorize-ray': 'scaling:main',
 }
 
 # %% ../nbs/20_commands.ipynb #d0000014
