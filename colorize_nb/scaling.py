@@ -293,9 +293,10 @@ class Record:
     def __init__(
         self,
         out: str,  # folder or address for the results
-        every: float = 2,  # seconds between two writes
+        share: float = 0.05,  # of the time since the start that a kill may cost; never over 30 seconds
     ):
-        self.out, self.every, self.new, self.last = out, every, [], time.monotonic()
+        self.out, self.share, self.new = out, share, []
+        self.began = self.last = time.monotonic()
         self.start, self.pieces = f'{time.time():.3f}-{os.getpid()}', 0
 
     def rows(self):
@@ -315,7 +316,8 @@ class Record:
     def add(self, row):
         "Take a row; write now and then."
         self.new.append(row)
-        if time.monotonic() - self.last > self.every:
+        now = time.monotonic()
+        if now - self.last > min(30, 0.3 + self.share * (now - self.began)):
             self.flush()
 
     def flush(self):
