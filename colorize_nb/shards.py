@@ -102,6 +102,7 @@ def told(
     except Exception as e:  # aiohttp's errors have no common class with the others
         text = e.strerror if isinstance(e, OSError) and e.strerror else e
         said = ' '.join(str(text).replace(str(place), '').split())  # a port may hold a 403
+        place = re.sub(r'//[^/@]*@', '//', str(place))  # a password is nobody's business
         advice = (text for pattern, text in _advice if re.search(pattern, f'{type(e).__name__} {said}', re.I))
         raise ShardError(f'{place} {next(advice, "cannot be read")} ({said[:200]})') from e
 
