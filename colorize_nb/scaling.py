@@ -35,6 +35,17 @@ def _joined(place, name):
     return f'{base.rstrip("/")}/{name}{mark}{options}'
 
 
+def _absolute(place):
+    "A path that means the same to every worker; addresses do anyway."
+    return str(place) if '://' in str(place) else os.path.abspath(place)
+
+
+def _folder_of(place):
+    "The folder beside whose photos the results go."
+    files, path = open_place(place)
+    return str(place).rpartition('/')[0] or '.' if files.isfile(path) else place
+
+
 def _stamp(info):
     "What says that a file is still the same: size, and time or tag, as the file system has them."
     kept = ('size', 'mtime', 'ETag', 'etag', 'LastModified')
@@ -300,13 +311,14 @@ class Record:
         share: float = 0.05,  # of the time since the start that a kill may cost; never over 30 seconds
     ):
         self.out, self.share, self.new = out, share, []
-        self.began = self.last = time.monotonic()
+        self.began = self.last = None  # seconds; when the first row came
         self.start, self.pieces = f'{time.time():.3f}-{os.getpid()}', 0
 
     def add(self, row):
         "Take a row; write now and then."
         self.new.append(row)
         now = time.monotonic()
+        self.began, self.last = self.began or now, self.last or now
         if now - self.last > min(30, 0.3 + self.share * (now - self.began)):
             self.flush()
 
@@ -316,8 +328,8 @@ def rows(self: Record):
     "All rows ever written, oldest first."
     files, path = open_place(self.out)
     with told(self.out):
-        pieces = files.glob(f'{path.rstrip("/")}/.colorize-ray/*.jsonl')
-        texts = [files.cat_file(piece) for piece in sorted(pieces)]
+        pieces = sorted(files.glob(f'{path.rstrip("/")}/.colorize-ray/*.jsonl'))
+        texts = [files.cat_file(piece) for piece in pieces]
     return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
@@ -326,11 +338,9 @@ def flush(self: Record):
     "Write what has gathered as one more piece."
     if self.new:
         with tempfile.TemporaryDirectory() as folder:
-            piece = Path(folder, 'piece')
-            piece.write_text(''.join(json.dumps(row) + '\n' for row in self.new))
+            (piece := Path(folder, 'piece')).write_text(''.join(json.dumps(row) + '\n' for row in self.new))
             put(piece, self.out, f'.colorize-ray/{self.start}-{self.pieces:06}.jsonl')
-        self.new, self.pieces = [], self.pieces + 1
-    self.last = time.monotonic()
+        self.new, self.pieces, self.last = [], self.pieces + 1, time.monotonic()
 
 # %% ../nbs/19_scaling.ipynb #51a000f5
 @patch
@@ -388,7 +398,7 @@ def _ray_rows(
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger('ray.data').setLevel(logging.ERROR)
+    logging.getLogger('ray.data').setLevel(logging.CRITICAL)
     ledger = ray.remote(num_cpus=0)(Ledger).remote(tries)
     texts = [{'block': json.dumps(block)} for block in blocks]
     data = ray.data.from_items(texts, override_num_blocks=min(len(texts), 4000))
@@ -429,6 +439,10 @@ def _recorded(blocks, painter, record, address=None, cores=None, **options):
         for row in _ray_rows(ray, blocks, painter, **options):
             record.add(row)
             yield row
+    except ray.exceptions.RayError as e:
+        lines = str(e).strip().splitlines()
+        said = [line for line in lines if 'WrongCall' in line] or lines
+        raise ShardError(f'the workers have stopped: {said[-1][:300]}') from e
     finally:
         record.flush()
         ray.shutdown()
@@ -444,7 +458,8 @@ def colorize_cluster(
     **ray_options,  # address of a cluster, or cores to use here; actors, cpus, gpus, tries
 ) -> Counter:  # photos by status
     "Colour an archive on many workers; what an earlier run has done is kept."
-    work, target, counts = work or Work(), str(out or place), Counter()
+    place, target = _absolute(place), _absolute(out or _folder_of(place))
+    work, counts = work or Work(), Counter()
     with only_driver(target):
         record = Record(target)
         known = record.done(work.settings)
