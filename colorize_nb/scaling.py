@@ -522,12 +522,14 @@ def simulate_run(
     "Play one run: who is free first takes the next block."
     rng = np.random.default_rng(seed)
     pace = seconds * np.where(rng.random(workers) < slow, 3.0, 1.0)
-    free, last = [(0.0, w) for w in range(workers)], 0.0
-    waiting = -(-photos // block)
-    while waiting:
+    free, ready, last = [(0.0, w) for w in range(workers)], [0.0] * -(-photos // block), 0.0
+    while ready:
         now, w = heapq.heappop(free)
+        now = max(now, heapq.heappop(ready))
         end, death = message + block * pace[w] * rng.gamma(20, 1 / 20), rng.exponential(lost)
-        waiting -= end <= death
-        last = max(last, now + end) if end <= death else last
-        heapq.heappush(free, (now + end if end <= death else now + death + back, w))
+        if end <= death:
+            last = max(last, now + end)
+        else:
+            heapq.heappush(ready, now + death)  # somebody else may take it
+        heapq.heappush(free, (now + (end if end <= death else death + back), w))
     return last
