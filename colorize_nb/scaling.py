@@ -185,8 +185,8 @@ class Painter:
     def __call__(self, batch):
         for block in batch['block']:
             with tempfile.TemporaryDirectory() as folder:
-                for row in self.rows(json.loads(block), Path(folder)):
-                    yield {'row': [json.dumps(row)]}
+                rows = self.rows(json.loads(block), Path(folder))
+                yield {'row': [json.dumps(row) for row in rows]}
 
 # %% ../nbs/19_scaling.ipynb #51a000f2
 @patch
@@ -263,7 +263,7 @@ def rows(
     self: Painter,
     block: dict,  # of `blocks_of`
     folder: Path,  # for what is not finished
-):  # yields a dict a photo
+) -> list[dict]:  # a photo each
     "Colour a block; a row for the report for each photo, after its result is in its place."
     held, rows, room, settings = [], [], True, self.work.settings
     for name, photo, stamp, result in photos_of(block):
@@ -314,9 +314,9 @@ class Record:
         self.began = self.last = None  # seconds; when the first row came
         self.start, self.pieces = f'{time.time():.3f}-{os.getpid()}', 0
 
-    def add(self, row):
-        "Take a row; write now and then."
-        self.new.append(row)
+    def add(self, rows):
+        "Take the rows of a block, which stay together; write now and then."
+        self.new += rows
         now = time.monotonic()
         self.began, self.last = self.began or now, self.last or now
         if now - self.last > min(30, 0.3 + self.share * (now - self.began)):
@@ -359,6 +359,21 @@ def last_rows(
 ) -> list[dict]:  # a row a photo: what came last of it, over all runs
     "The report."
     return list({row['photo']: row for row in Record(str(out)).rows()}.values())
+
+# %% ../nbs/19_scaling.ipynb #51a000f6
+def _adopted(record, known, settings):
+    "Photos in shards whose driver was killed before it wrote them down: name -> row."
+    files, path = open_place(record.out)
+    with told(record.out):
+        tars = files.glob(f'{path.rstrip("/")}/color-*.tar')
+    found, written = {}, {row['result'] for row in known.values()}
+    for tar in sorted({PurePosixPath(tar).name for tar in tars} - written):
+        for _, _, about in read_shard(_joined(record.out, tar)):
+            if about.get('settings') == settings:
+                name, done = about['source'], Outcome(Path(about['source']), 'colorized')
+                found[name] = _row(name, about['stamp'], tar, done, settings)
+    record.add(list(found.values()))
+    return found
 
 # %% ../nbs/19_scaling.ipynb #51a00040
 def start_ray(
@@ -407,7 +422,7 @@ def _ray_rows(
     options = dict(batch_size=1, compute=pool, num_cpus=cpus, num_gpus=gpus)
     made = data.map_batches(painter.func, fn_constructor_args=(*painter.args, ledger), **options)
     for batch in made.iter_batches(batch_size=None, prefetch_batches=0):
-        yield from map(json.loads, batch['row'])
+        yield list(map(json.loads, batch['row']))
 
 # %% ../nbs/19_scaling.ipynb #51a00042
 @contextmanager
@@ -436,9 +451,9 @@ def _recorded(blocks, painter, record, address=None, cores=None, **options):
         return
     ray = start_ray(address, cores)
     try:
-        for row in _ray_rows(ray, blocks, painter, **options):
-            record.add(row)
-            yield row
+        for rows in _ray_rows(ray, blocks, painter, **options):
+            record.add(rows)
+            yield from rows
     except ray.exceptions.RayError as e:
         lines = str(e).strip().splitlines()
         said = [line for line in lines if 'WrongCall' in line] or lines
@@ -463,11 +478,11 @@ def colorize_cluster(
     with only_driver(target):
         record = Record(target)
         known = record.done(work.settings)
+        known |= _adopted(record, known, work.settings) if shards else {}
         results = {row['result'] for row in known.values()}
         rows = [row for row in listing(place) if row['name'] not in results]
-        blocks = blocks_of(rows, block, known, beside=out is None)
+        blocks, painter = blocks_of(rows, block, known, out is None), partial(Painter, work, target, shards)
         counts['kept'] = sum(row['status'] == 'colorized' for row in known.values())
-        painter = partial(Painter, work, target, shards)
         for row in _recorded(blocks, painter, record, **ray_options):
             counts[row['status']] += 1
             say(f'{row["photo"]}: {row["status"]} {row["result"] or row["reason"]}')
