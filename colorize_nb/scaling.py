@@ -73,8 +73,8 @@ def listing(
 # %% ../nbs/19_scaling.ipynb #51a00015
 def _named(row, known, taken, beside):
     "The name of a photo's result: the one it had, or the first that is free."
-    old = known.get(row['name'], {}).get('result')
-    photo = Path(row['name'])
+    old, photo = known.get(row['name'], {}).get('result', ''), Path(row['name'])
+    old = '' if old.endswith('.tar') else old
     wanted = result_name(photo, Path(), None if beside else '')
     return old or next(str(name) for name in other_names(wanted, photo) if str(name) not in taken)
 
@@ -143,10 +143,11 @@ def put(
     if '..' in PurePosixPath(name).parts or name.startswith('/'):
         raise ValueError(f'the name {name[:80]!r} leads out of {out}')
     with told(_joined(out, name)):
+        if files.protocol not in ('s3', 'gcs'):  # a bucket has no folders
+            files.makedirs(os.path.dirname(where), exist_ok=True)
         if 'file' not in files.protocol:
             files.pipe_file(where, Path(file).read_bytes())
             return
-        Path(where).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(where)) as part:
             shutil.copy2(file, part)
 
@@ -267,10 +268,7 @@ def rows(
     "Colour a block; a row for the report for each photo, after its result is in its place."
     held, rows, room, settings = [], [], True, self.work.settings
     for name, photo, stamp, result in photos_of(block):
-        outcome, target = (
-            Outcome(Path(name), 'read' if room else 'failed', reason='no room for its photos'),
-            None,
-        )
+        outcome, target = Outcome(Path(name), 'read' if room else 'failed', reason='no room'), None
         if photo is not None:  # None: a shard has been read to its end
             outcome, target = self._paint(folder, name, photo, result)
         if outcome.status == 'colorized':
