@@ -12,7 +12,7 @@ __all__ = ['packings', 'max_member', 'index_name', 'small_photo', 'write_shard',
 import hashlib, io, json, os, re, sys, tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -106,25 +106,36 @@ def told(
         advice = (text for pattern, text in _advice if re.search(pattern, f'{type(e).__name__} {said}', re.I))
         raise ShardError(f'{place} {next(advice, "cannot be read")} ({said[:200]})') from e
 
+# %% ../nbs/02_shards.ipynb #50a000f7
+@lru_cache(16)
+def _bucket(address):
+    "A client for a bucket, made once: it asks for the region first."
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import FileSystem
+
+    file_system, path = FileSystem.from_uri(address)
+    return ArrowFSWrapper(file_system), path
+
 # %% ../nbs/02_shards.ipynb #50a00034
 def open_place(
     place: 'str | Path',  # a path, or an address such as s3://bucket/folder
 ) -> tuple:  # an fsspec file system, and the path inside it
     "The file system that a place lies in."
+    base, mark, options = str(place).partition('?')
+    scheme, _, rest = base.partition('://')
     try:
         import fsspec
 
-        if not str(place).startswith(('s3://', 'gs://', 'gcs://')):
+        if scheme not in ('s3', 'gs', 'gcs'):
             return fsspec.core.url_to_fs(str(place))
-        from fsspec.implementations.arrow import ArrowFSWrapper
-        from pyarrow.fs import FileSystem
+        bucket, _, inside = rest.partition('/')
+        with told(place):
+            files, path = _bucket(f'{scheme}://{bucket}{mark}{options}')
+        return files, f'{path}/{inside}'.rstrip('/')
     except ImportError as e:
         raise ShardError(f"{place}: {e}: pip install 'colorize_nb[shards]'") from e
     except ValueError as e:
         raise ShardError(f'{place}: {e}; expected a path, s3://, gs:// or https://') from e
-    with told(place):
-        file_system, path = FileSystem.from_uri(str(place))
-    return ArrowFSWrapper(file_system), path
 
 # %% ../nbs/02_shards.ipynb #50a00040
 max_member = 2**30  # bytes: no photo is larger
