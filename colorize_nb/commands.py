@@ -25,6 +25,8 @@ commands = {
     'colorize-eval': 'comparison:main',
     'colorize-onnx': 'deploy:main',
     'colorize-page': 'deploy:page',
+    'colorize-shards': 'shards:main',
+    'colorize-ray': 'scaling:main',
 }
 
 # %% ../nbs/20_commands.ipynb #d0000014
