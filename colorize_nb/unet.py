@@ -16,12 +16,14 @@ import torch, torch.nn.functional as F
 from torch import nn, Tensor
 
 # %% ../nbs/03_unet.ipynb #e40c5a23
-def check_L(L):
+def check_L(
+    L,  # anything that was given to a generator
+) -> Tensor:  # (B, 1, H, W), a plain one
+    "L as a generator takes it, or an error that says what was given."
     if not isinstance(L, Tensor) or L.ndim != 4 or L.shape[1] != 1 or not L.is_floating_point():
         given = f'{tuple(L.shape)}, {L.dtype}' if isinstance(L, Tensor) else type(L).__name__
-        raise ValueError(
-            f'a generator takes L of shape (B, 1, H, W) as a float tensor, given {given}: see colorize_nb.color.rgb_to_L'
-        )
+        wanted = 'a generator takes L of shape (B, 1, H, W) as a float tensor'
+        raise ValueError(f'{wanted}, given {given}: see colorize_nb.color.rgb_to_L')
     return L.as_subclass(Tensor)  # fastai's typed tensors stop here
 
 
@@ -361,7 +363,7 @@ register_generator('pix2pix_unet')(lambda pretrained, **config: Pix2PixUnet(**co
 
 # %% ../nbs/03_unet.ipynb #a08be6f6
 def sides_seen(
-    h: int,
+    h: int,  # of the photo, pixels
     w: int,  # of the photo, pixels
     size: int = 256,  # short side that the generator sees
 ) -> list:  # height and width that it sees
