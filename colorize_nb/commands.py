@@ -25,6 +25,7 @@ commands = {
     'colorize-eval': 'comparison:main',
     'colorize-onnx': 'deploy:main',
     'colorize-page': 'deploy:page',
+    'colorize-studio': 'studio:studio',
 }
 
 # %% ../nbs/20_commands.ipynb #d0000014
