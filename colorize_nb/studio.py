@@ -194,15 +194,13 @@ def open(
 ) -> dict:  # the name of its room, and what to show
     "Open a photo in a room of its own; where there is no room the photo that rested longest is closed."
     with self.lock:
-        easel = Easel(check_upload(photo), self.colorizer)
-        shown = answer(easel, first=True)
-        room = secrets.token_urlsafe(24)
+        room, easel = secrets.token_urlsafe(24), Easel(check_upload(photo), self.colorizer)
         self.easels[room] = easel
         while self.full() and len(self.easels) > 1:
             self.easels.pop(next(iter(self.easels)))
-    return {'photo': room, **shown}
+        return {'photo': room, **answer(easel, first=True)}
 
-
+# %% ../nbs/15_studio.ipynb #1600001e
 @patch
 def use(
     self: Rooms,
@@ -214,8 +212,8 @@ def use(
     with self.lock:
         if room not in self.easels:
             raise HintError('this photo is not open any more: open it again')
-        self.easels[room] = easel = self.easels.pop(room)  # to the end: used last
-        return work(easel, *args)
+        self.easels[room] = self.easels.pop(room)  # to the end: used last
+        return work(self.easels[room], *args)
 
 # %% ../nbs/15_studio.ipynb #6e57feff
 def _json(data):
@@ -437,8 +435,7 @@ def _heard(self: Studio, widget, message, buffers):
 @patch
 def _keep(self: Studio, first, buffers):
     "Add a part of an upload."
-    self.parts = [] if first else self.parts
-    self.parts += [bytes(part) for part in buffers]
+    self.parts = [*([] if first else self.parts), *map(bytes, buffers)]
     if sum(map(len, self.parts)) > most_bytes:
         self.parts = []
         raise PhotoError(f'more than {most_bytes:,} bytes: make the photo smaller first')

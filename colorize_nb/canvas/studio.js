@@ -25,7 +25,7 @@ const help = 'Photo. Arrow keys move the cross, Enter places a hint there. N cho
 
 export function mount(root, api) {
   // What is on the screen. `answer` is the last word of Python: size, hints, saturation, picture.
-  let answer = null, before = null, after = null;
+  let answer = null, after = null, compared = {};
   let chosen = -1, cut = 0, scale = 1, picking = false, cursor = null, drag = null, moved = null;
   let turn = Promise.resolve(), limits = {};
 
@@ -46,6 +46,7 @@ export function mount(root, api) {
   const pipette = button('Pipette', 'pipette', () => pick(!picking), {'aria-pressed': false});
   const list = make('ol', {'aria-label': 'Hints'});
   const slider = range('cut', 1, 0.01, 0);
+  const against = make('select', {id: 'against'}, make('option', {value: 'gray'}, 'gray'), make('option', {value: 'automatic'}, 'automatic'));
   const saturation = range('saturation', 2, 0.05, 1);
   const name = make('input', {type: 'text', id: 'name', size: 20, value: 'photo_color.png'});
   const state = make('p', {className: 'state', role: 'status'});
@@ -69,7 +70,7 @@ export function mount(root, api) {
   async function show(next) {
     answer = next;
     after = await load(answer.picture);
-    if (answer.automatic) before = await load(answer.automatic);
+    if (answer.automatic) compared = {automatic: await load(answer.automatic), gray: await load(answer.gray)};
     chosen = Math.min(chosen, answer.hints.length - 1);
     saturation.value = answer.saturation;
     const n = answer.hints.length;
@@ -128,10 +129,10 @@ export function mount(root, api) {
     [canvas.width, canvas.height] = [after.width, after.height];
     const c = canvas.getContext('2d'), x = Math.round(canvas.width * cut);
     c.drawImage(after, 0, 0);
-    if (x > 0 && before) c.drawImage(before, 0, 0, x, canvas.height, 0, 0, x, canvas.height);
+    if (x > 0) c.drawImage(compared[against.value], 0, 0, x, canvas.height, 0, 0, x, canvas.height);
     answer.hints.forEach((hint, i) => mark(c, hint, i));
     if (cursor && chosen < 0 && document.activeElement === canvas) cross(c);
-    slider.setAttribute('aria-valuetext', `${Math.round(cut * 100)}% of the width without hints`);
+    slider.setAttribute('aria-valuetext', `${Math.round(cut * 100)}% of the width before`);
     list.replaceChildren(...answer.hints.map(entry));
   }
 
@@ -316,6 +317,7 @@ export function mount(root, api) {
     }).then(() => { hints.value = ''; });
   };
   slider.oninput = () => { cut = Number(slider.value); draw(); };
+  against.onchange = draw;
   saturation.onchange = () => act({do: 'change', saturation: Number(saturation.value)});
   free.onchange = () => recolour(numbers(free.value));
   const save = () => {
@@ -332,7 +334,7 @@ export function mount(root, api) {
   root.append(
     bar(label('Photo', file), label('or a path', path), label('or a sample', samples)),
     view,
-    bar(label('Before / after', slider), label('Saturation', saturation),
+    bar(label('Before / after', slider), label('Before is', against), label('Saturation', saturation),
       button('+', 'larger', () => zoom(1.5), {'aria-label': 'Zoom in'}), button('-', 'smaller', () => zoom(1 / 1.5), {'aria-label': 'Zoom out'}),
       button('Undo', 'undo', () => act({do: 'undo'})), button('Redo', 'redo', () => act({do: 'redo'})),
       button('Delete hint', 'delete', remove), button('Clear', 'clear', () => act({do: 'clear'}))),
