@@ -27,6 +27,7 @@ commands = {
     'colorize-page': 'deploy:page',
     'colorize-shards': 'shards:main',
     'colorize-ray': 'scaling:main',
+    'colorize-studio': 'studio:studio',
 }
 
 # %% ../nbs/20_commands.ipynb #d0000014
