@@ -1,9 +1,9 @@
 """The studio in a real browser: `browser_studio.py [CHECK ...] [--shots FOLDER]`.
 
 Starts `colorize-studio` as a person would, and colours photos by hand in headless Chromium: by mouse, by keys
-alone, with bad files, two people at once, and in a cell of JupyterLab. Prints a line for each check; ends with 1
-if one fails, and with 0 and a sentence where there is no browser. Needs playwright (pip), a Chromium, and the
-extra `studio`. `--shots` writes the screenshots of lesson 15.
+alone, with bad files, two people at once, and in a cell of JupyterLab. Prints a line for each check; ends
+with 1 if one fails, and with 0 and a sentence where there is no browser. Needs playwright (pip), a Chromium,
+and the extra `studio`. `--shots` writes the screenshots of lesson 15.
 """
 
 import argparse
@@ -132,13 +132,14 @@ class Person:
     def save(self, folder):
         "The two files that the page hands out."
         got = []
-        self.page.on('download', got.append)
+        take = lambda download: got.append(download)
+        self.page.on('download', take)
         self.push('#save').wait('Saved')
         end = time.time() + 10
         while len(got) < 2:
             assert time.time() < end, f'{len(got)} files came'
             self.page.wait_for_timeout(50)
-        self.page.remove_listener('download', got.append)
+        self.page.remove_listener('download', take)
         for one in got:
             one.save_as(folder / one.suggested_filename)
         return [folder / one.suggested_filename for one in got]
@@ -275,11 +276,11 @@ def keys(p):
         me.press('Shift+ArrowLeft', 'Shift+ArrowLeft', 'ArrowDown')
         me.page.wait_for_timeout(600)
         me.wait('1 hint')
-        assert ': 180, 119' in me.hints()[0], me.hints()
+        assert ': 202, 119' in me.hints()[0], me.hints()
         me.press('Control+z').wait('1 hint')
         same(me.picture(), one, 'undo takes back the whole way of the arrow keys')
         me.press('Control+y').wait('1 hint').press('Control+Shift+z').wait('1 hint')
-        assert ': 180, 119' in me.hints()[0], me.hints()
+        assert ': 202, 119' in me.hints()[0], me.hints()
         me.press('Escape', 'n', 'Delete').wait('0 hints')
         same(me.press('Escape').picture(), me.press('+', '-').picture(), 'zoom and back')
         me.page.locator('#undo').focus()
@@ -293,7 +294,7 @@ def keys(p):
 
 
 names = """() => [...document.querySelectorAll('button, input, select, canvas')].filter(e => !(
-  e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels.length && e.labels[0].textContent.trim())
+  e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels[0]?.textContent.trim())
 )).map(e => e.outerHTML)"""
 
 
