@@ -1,4 +1,4 @@
-"""Six commands, one door: each option is checked once, before anything heavy is loaded, and whatever goes wrong ends in one line that says what to do.
+"""Nine commands, one door: each option is checked once, before anything heavy is loaded, and whatever goes wrong ends in one line that says what to do.
 
 Docs: https://colorize-nb.github.io/colorize_nb/commands.html.md"""
 
