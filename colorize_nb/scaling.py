@@ -13,9 +13,11 @@ import hashlib, heapq, json, logging, os, shutil, sys, tempfile, time
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Annotated
+
+# Environment of Ray: a slow start is no failed one; no word of its own; nothing is sent to its makers
+_slack = {'raylet_start_wait_time_s': '120', 'BACKEND_LOG_LEVEL': 'fatal', 'USAGE_STATS_ENABLED': '0'}
 
 # %% ../nbs/19_scaling.ipynb #51a00005
 import numpy as np
@@ -102,8 +104,10 @@ def blocks_of(
 # %% ../nbs/19_scaling.ipynb #51a00018
 def _parquet_photos(at):
     "The photos of a Parquet file: (name, bytes); images as Hugging Face stores them, or plain bytes."
-    from pyarrow import parquet
-
+    try:
+        from pyarrow import parquet
+    except ModuleNotFoundError as e:
+        raise ShardError("Parquet needs pyarrow: pip install 'colorize_nb[shards]'") from e
     files, path = open_place(at)
     with told(at), files.open(path, 'rb') as file:
         number = 0
@@ -380,12 +384,11 @@ def start_ray(
     memory: int = 100 * 2**20,  # bytes for what travels between processes here
 ):  # the module ray
     "Join a cluster or start one; what Ray needs is said in one line."
-    if find_spec('ray') is None:
-        raise ShardError("colorize-ray needs Ray: pip install 'colorize_nb[ray]'")
-    slack = {'raylet_start_wait_time_s': '120', 'BACKEND_LOG_LEVEL': 'fatal', 'USAGE_STATS_ENABLED': '0'}
-    os.environ.update({f'RAY_{name}': value for name, value in slack.items()})
-    import ray
-
+    os.environ.update({f'RAY_{name}': value for name, value in _slack.items()})
+    try:
+        import ray
+    except ModuleNotFoundError as e:
+        raise ShardError("colorize-ray needs Ray: pip install 'colorize_nb[ray]'") from e
     local = dict(num_cpus=cpus, object_store_memory=memory, include_dashboard=False)
     for attempt in range(2):
         try:

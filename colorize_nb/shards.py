@@ -109,9 +109,12 @@ def told(
 # %% ../nbs/02_shards.ipynb #50a000f7
 @lru_cache(16)
 def _bucket(address):
-    "A client for a bucket, made once: it asks for the region first."
-    from fsspec.implementations.arrow import ArrowFSWrapper
-    from pyarrow.fs import FileSystem
+    "A client of pyarrow for a bucket, made once: it asks for the region first."
+    try:
+        from pyarrow.fs import FileSystem
+        from fsspec.implementations.arrow import ArrowFSWrapper
+    except ImportError as e:
+        raise ShardError(f"{address}: {e}: pip install 'colorize_nb[shards]'") from e
 
     file_system, path = FileSystem.from_uri(address)
     return ArrowFSWrapper(file_system), path
