@@ -28,7 +28,6 @@ not_yet = {
     '05_patchgan',
     '06_losses',
     '10_comparison',
-    '17_autoencoder',
 }
 
 
