@@ -29,7 +29,7 @@ setup(
     # The photos lie beside the code in a checkout, but inside the package in a wheel, so that both can be used anywhere.
     packages=[lib, f'{lib}.photos'],
     package_dir={lib: cfg['lib_path'], f'{lib}.photos': 'data/photos'},
-    package_data={lib: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'page/*'],
+    package_data={lib: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'page/*', 'canvas/*'],
                   f'{lib}.photos': ['*/*.jpg', '*.csv', '*.md']},
     include_package_data=False,
     zip_safe=False,

@@ -1,7 +1,7 @@
 """Is anything lost when `colorize` is killed?   kills.py [--kills 20] [--jobs 1]
 
 Colours a folder once without a break, then again in another folder where it is killed (SIGKILL) at random
-moments and started again, each time from where it is. At the end a run that may finish. Both folders must
+moments while it works and started again, each time from where it is. At the end a run that may finish. Both folders must
 hold the same files with the same bytes, and nothing half-written.
 """
 
@@ -45,6 +45,17 @@ def album(folder, photos):
     (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff half a photo')
 
 
+def results(folder):
+    "How many results a folder holds."
+    return len(list(folder.rglob('*.[jpt][pni]*')))
+
+
+def at_work(run, folder, before):
+    "Wait until a run has added its first result, or has ended."
+    while run.poll() is None and results(folder) == before:
+        time.sleep(0.01)
+
+
 @call_parse
 def main(
     kills: int = 20,  # runs that are killed
@@ -57,20 +68,19 @@ def main(
     with TemporaryDirectory() as folder:
         folder = Path(folder)
         album(folder / 'scans', photos)
-        began = time.perf_counter()
         run = started(folder / 'scans', folder / 'whole', jobs)
-        while run.poll() is None and not any((folder / 'whole').rglob('*.png')):
-            time.sleep(0.05)
-        first = time.perf_counter() - began  # until the first result
+        at_work(run, folder / 'whole', 0)
+        began = time.perf_counter()
         unbroken = run.wait()
-        work = time.perf_counter() - began - first
+        work = time.perf_counter() - began  # from the first result to the last
         done = []
         for _ in range(kills):
             run = started(folder / 'scans', folder / 'killed', jobs)
-            time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
+            at_work(run, folder / 'killed', done[-1] if done else 0)
+            time.sleep(chance.uniform(0, 1.5 * work / kills))  # so that each adds a little
             run.kill()
             run.wait()
-            done.append(len(list((folder / 'killed').rglob('*.[jpt][pni]*'))))
+            done.append(results(folder / 'killed'))
         last = started(folder / 'scans', folder / 'killed', jobs).wait()
         whole, killed = contents(folder / 'whole'), contents(folder / 'killed')
         equal = sum(whole[name] == killed.get(name) for name in whole)

@@ -9,10 +9,12 @@ __all__ = ['ab_centres', 'encode', 'decode', 'ab_counts', 'prior_weights', 'BinL
            'Zhang2016', 'load_zhang2016']
 
 # %% ../nbs/18_classification.ipynb #3f9f20d2
+import warnings
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from .color import join_lab, rgb_to_lab, split_lab
+from .files import sha256_of
 from .encoders import LiteUnet, WeightsError, lend_lite, read_state
 from .unet import Generator, create_generator, register_generator, check_L
 
@@ -252,6 +254,8 @@ def _released_centres(file, numbers):
 
 # %% ../nbs/18_classification.ipynb #035784d1
 _release = 'expected the PyTorch weights of the ECCV16 release of Zhang et al.'
+_release_hash = '9b330a0b'  # how its SHA-256 begins: torch.hub keeps that in the name of a file
+_other_bytes = f'not the published file, whose SHA-256 begins with {_release_hash}'
 
 
 def _released_layer(file, given, name, own):
@@ -272,7 +276,7 @@ def load_zhang2016(
     file: Path,  # state dict of the ECCV16 release, for PyTorch
     T: float = 1.0,  # temperature; 1 is what the released program does, 0.38 what the paper does
 ) -> Zhang2016:  # with the 313 cells of the release; `save_weights` keeps it in our own format
-    "The published network of Zhang 2016 from its own file: layer by layer, every shape checked."
+    "The published network of Zhang 2016 from its own file: every shape checked, other bytes warned of."
     given = read_state(file)
     generator = create_generator('zhang2016', pretrained=False, n_bins=313, T=T)
     ours = generator.state_dict()
@@ -281,6 +285,9 @@ def load_zhang2016(
     if unknown:
         raise WeightsError(f'{file} has a layer {unknown[0]} that this network does not have: {_release}')
     state['centres'] = _released_centres(file, state['centres'])
+    begins = sha256_of(file)[:8]
+    if begins != _release_hash:
+        warnings.warn(f'{file} begins with {begins}: {_other_bytes}', stacklevel=2)
     generator.load_state_dict(state)
     generator.origin = Path(file).name
     return generator.eval()

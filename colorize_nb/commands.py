@@ -1,4 +1,4 @@
-"""Six commands, one door: each option is checked once, before anything heavy is loaded, and whatever goes wrong ends in one line that says what to do.
+"""Nine commands, one door: each option is checked once, before anything heavy is loaded, and whatever goes wrong ends in one line that says what to do.
 
 Docs: https://colorize-nb.github.io/colorize_nb/commands.html.md"""
 
@@ -25,6 +25,9 @@ commands = {
     'colorize-eval': 'comparison:main',
     'colorize-onnx': 'deploy:main',
     'colorize-page': 'deploy:page',
+    'colorize-shards': 'shards:main',
+    'colorize-ray': 'scaling:main',
+    'colorize-studio': 'studio:studio',
 }
 
 # %% ../nbs/20_commands.ipynb #d0000014

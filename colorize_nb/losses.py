@@ -16,10 +16,10 @@ from .color import colourfulness, join_lab, lab_to_rgb
 # %% ../nbs/06_losses.ipynb #ce94dbce
 def chroma_weights(
     ab: Tensor,  # (B, 2, H, W), real ab, normalised
-    strength: float,  # 0 weighs all pixels alike; 1 doubles the weight of a typical vivid pixel
+    strength: float,  # 0 weighs all pixels alike; 1 doubles the weight of a chroma of 33
 ) -> Tensor:  # (B, 1, H, W), mean 1 in the batch
     "Weights that make rare vivid pixels count more than the many dull ones."
-    w = 1 + strength * ab.norm(dim=1, keepdim=True) / 0.3  # 0.3 is a chroma of 33: vivid
+    w = 1 + strength * ab.norm(dim=1, keepdim=True) / 0.3  # 0.3 is a chroma of 33
     return w / w.mean()
 
 # %% ../nbs/06_losses.ipynb #0b412bd4
@@ -56,7 +56,7 @@ def psnr_loss(
     "Each photo counts by the logarithm of its error: what is nearly right shall stay right, what is lost anyway may be bold."
     return (
         ((rgb - real).square().mean((1, 2, 3)) + 1e-4).log10().mean()
-    )  # above 40 dB nothing is to be gained
+    )  # at 40 dB only 3 dB are left to gain
 
 # %% ../nbs/06_losses.ipynb #f4e49fd4
 def colour_loss(

@@ -344,11 +344,13 @@ def _write(packed, part, kind):
         return _write_png(photo, part, blocks)
     bare = photo.copy() if photo.info else photo  # Pillow also writes what it finds in `info`
     bare.info = {}
+    file = io.BytesIO()  # into a file of the disk Pillow writes a JPEG past its end without a word
     if kind == 'JPEG':
-        bare.save(part, kind, quality=95, subsampling=0, **jpeg_options(blocks))
+        bare.save(file, kind, quality=95, subsampling=0, **jpeg_options(blocks))
     else:
         options = {name: blocks[name] for name in ('exif', 'xmp', 'icc_profile') if blocks[name]}
-        bare.save(part, kind, quality=95, **options)
+        bare.save(file, kind, quality=95, **options)
+    part.write_bytes(file.getbuffer())  # raises if the disk is full
 
 # %% ../nbs/00_metadata.ipynb #400e4c12
 def _tiff_options(photo, blocks):

@@ -70,6 +70,10 @@ class Adversary(Callback):
             loss_D=(real + fake).detach() / 2, loss_D_real=real.detach(), loss_D_fake=fake.detach()
         )
 
+    def valid_D(self, pred, ab, L):  # a metric: its loss on photos that it was not trained on
+        with torch.no_grad():
+            return (self.gan(self.logits(L, ab), True) + self.gan(self.logits(L, pred), False)) / 2
+
     def after_loss(self):
         if not self.training:
             return
@@ -332,9 +336,10 @@ class Finite(Callback):
 _metrics = valid_L1, valid_psnr, valid_colour, real_colour
 
 
-def _quiet_learner(*args, **kwargs):
+def _quiet_learner(*args, adversary, **kwargs):
     "A Learner that prints nothing by itself."
-    learn = Learner(*args, splitter=split_params, metrics=list(_metrics), **kwargs)
+    metrics = [*_metrics, adversary.valid_D] if adversary else list(_metrics)
+    learn = Learner(*args, splitter=split_params, metrics=metrics, **kwargs)
     learn.logger = lambda *a: None
     learn.remove_cb(ProgressCallback)
     return learn
@@ -355,4 +360,5 @@ def color_learner(
     adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, 0.999))
     extra = [*([Average(ema)] if ema else []), *([adversary] if adversary else [])]
     cbs = [PassL(), ChannelsLast(), Autocast(precision), Finite(clip), *cbs, *extra]
-    return _quiet_learner(dls, generator, loss or ColorLoss(), opt_func=adam, cbs=cbs)
+    loss = loss or ColorLoss()
+    return _quiet_learner(dls, generator, loss, opt_func=adam, cbs=cbs, adversary=adversary)

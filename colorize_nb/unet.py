@@ -16,12 +16,14 @@ import torch, torch.nn.functional as F
 from torch import nn, Tensor
 
 # %% ../nbs/03_unet.ipynb #e40c5a23
-def check_L(L):
+def check_L(
+    L,  # anything that was given to a generator
+) -> Tensor:  # (B, 1, H, W), a plain one
+    "L as a generator takes it, or an error that says what was given."
     if not isinstance(L, Tensor) or L.ndim != 4 or L.shape[1] != 1 or not L.is_floating_point():
         given = f'{tuple(L.shape)}, {L.dtype}' if isinstance(L, Tensor) else type(L).__name__
-        raise ValueError(
-            f'a generator takes L of shape (B, 1, H, W) as a float tensor, given {given}: see colorize_nb.color.rgb_to_L'
-        )
+        wanted = 'a generator takes L of shape (B, 1, H, W) as a float tensor'
+        raise ValueError(f'{wanted}, given {given}: see colorize_nb.color.rgb_to_L')
     return L.as_subclass(Tensor)  # fastai's typed tensors stop here
 
 
@@ -77,10 +79,10 @@ def register_generator(name: str):  # how `create_generator` will call it
 
     return add
 
-
+# %% ../nbs/03_unet.ipynb #03a1b003
 def create_generator(
     name: str = 'lite_unet',  # one of `generator_names()`
-    pretrained: 'bool | str | Path' = True,  # ImageNet weights for the encoder, where there is one; a path: from that file; False: random
+    pretrained: 'bool | str | Path' = True,  # ImageNet weights for the encoder; a path: of that file; or none
     **config,  # to the network, as n_down=7 for `pix2pix_unet`; kept in its weights file
 ) -> nn.Module:  # (B, 1, H, W) normalised L -> (B, 2, H, W) normalised ab
     "Any generator of this project, by name. Never silently without the pretrained weights it was asked for."
@@ -90,9 +92,8 @@ def create_generator(
         importlib.import_module(f'colorize_nb.{later[name]}')
     generator = generators[name](pretrained, **config)
     if pretrained and pretrained is not True and generator.origin == 'random':
-        raise ValueError(
-            f'{name} has no pretrained encoder, so it cannot use {pretrained}: for trained generators see load_weights'
-        )
+        reason = f'{name} has no pretrained encoder, so it cannot use {pretrained}'
+        raise ValueError(f'{reason}: for trained generators see load_weights')
     generator.name, generator.config = name, config
     return generator
 
@@ -126,7 +127,7 @@ class UpBlock(nn.Module):
 
 # %% ../nbs/03_unet.ipynb #12c9120d
 class Autoencoder(Generator):
-    "Five halvings to a narrow bottleneck, five doublings: with `skips` a small U-Net, without them an autoencoder."
+    "Five halvings, five doublings: with `skips` a small U-Net, without them an autoencoder."
 
     def __init__(
         self,
@@ -320,9 +321,8 @@ class Pix2PixUnet(Generator):
         c = [base * min(2**i, 8) for i in range(n_down)]  # 64 128 256 512 512 512 512 512
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         for i in range(n_down):
-            norm = (
-                [nn.BatchNorm2d(c[i])] if 0 < i < last else []
-            )  # none on the photo; none at 1x1, where there is nothing to average
+            # none on the photo; none at 1x1, where there is nothing to average
+            norm = [nn.BatchNorm2d(c[i])] if 0 < i < last else []
             self.downs.append(
                 nn.Sequential(
                     *([nn.LeakyReLU(0.2)] if i else []),
@@ -350,9 +350,8 @@ class Pix2PixUnet(Generator):
         x = self.ups[0](beside.pop())
         for up in self.ups[1:]:
             if x.requires_grad:
-                x.register_hook(
-                    lambda g: g.contiguous(memory_format=torch.channels_last)
-                )  # a slice of cat's gradient sends batch norm on a slow way
+                # a slice of cat's gradient sends batch norm on a slow way
+                x.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
             x = up(torch.cat([x, beside.pop()], 1))
         return x
 
@@ -361,7 +360,7 @@ register_generator('pix2pix_unet')(lambda pretrained, **config: Pix2PixUnet(**co
 
 # %% ../nbs/03_unet.ipynb #a08be6f6
 def sides_seen(
-    h: int,
+    h: int,  # of the photo, pixels
     w: int,  # of the photo, pixels
     size: int = 256,  # short side that the generator sees
 ) -> list:  # height and width that it sees
@@ -369,7 +368,7 @@ def sides_seen(
     scale = min(1.0, size / min(h, w))
     return [min(4 * size, max(32, round(s * scale / 32) * 32)) for s in (h, w)]
 
-
+# %% ../nbs/03_unet.ipynb #03a1b004
 def predict_ab(
     generator: nn.Module,  # any generator
     L: Tensor,  # (B, 1, H, W), normalised, of any size
