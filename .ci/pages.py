@@ -26,7 +26,6 @@ not_yet = {
     '03_unet',
     '05_patchgan',
     '06_losses',
-    '17_autoencoder',
 }
 
 

@@ -1,4 +1,4 @@
-"""Two small Keras programs taught thousands of people to colour photos. We rebuild both, look at each of their flaws through a lens, repair it, and measure what the repair is worth.
+"""Two small Keras programs show how to colour photos with an autoencoder. We rebuild both, put five of their flaws under a lens, measure what each one costs, and repair the two that a few lines can repair.
 
 Docs: https://colorize-nb.github.io/colorize_nb/autoencoder.html.md"""
 
@@ -11,53 +11,30 @@ __all__ = ['vgg16_plan', 'imagenet', 'vgg16_layers', 'FrozenFeatures', 'store_fe
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from colorize_nb.encoders import (
-    WeightsError,
-    lend_weights,
-    lite_encoder,
-    lite_stages,
-    load_lite,
-    torchvision_weights,
-)
+from .encoders import WeightsError, lend_weights, lite_encoder, lite_stages
+from .encoders import load_lite, torchvision_weights
 from .unet import Generator, register_generator
 
 # %% ../nbs/17_autoencoder.ipynb #bc9bb019
-vgg16_plan = (
-    64,
-    64,
-    0,
-    128,
-    128,
-    0,
-    256,
-    256,
-    256,
-    0,
-    512,
-    512,
-    512,
-    0,
-    512,
-    512,
-    512,
-    0,
-)  # channels; 0 halves (Simonyan 2014, table 1, D)
+# For each block its number of 3x3 layers and their channels (Simonyan 2014, table 1, D); a pooling ends it
+vgg16_plan = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 def vgg16_layers() -> nn.Sequential:  # photos (B, 3, H, W), normalised -> (B, 512, H/32, W/32)
     "The convolutional part of VGG16, numbered as torchvision numbers it."
-    layers, c = [], 3
-    for width in vgg16_plan:
-        layers += [nn.Conv2d(c, width, 3, padding=1), nn.ReLU(inplace=True)] if width else [nn.MaxPool2d(2)]
-        c = width or c
+    layers, c_in = [], 3
+    for n_layers, c_out in vgg16_plan:
+        for _ in range(n_layers):
+            layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True)]
+            c_in = c_out
+        layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)
 
 # %% ../nbs/17_autoencoder.ipynb #8830e20c
+# Channels of the last features, and the normalisation of photos in 0..1 that each was trained with
 imagenet = dict(
-    vgg16=dict(
-        channels=512, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-    ),  # of photos in 0..1, as each was trained
-    lite0=dict(channels=320, mean=(0.5,) * 3, std=(0.5,) * 3),
+    vgg16=dict(channels=512, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),  # torchvision's
+    lite0=dict(channels=320, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),  # timm's tf_efficientnet_lite0
 )
 
 
@@ -81,29 +58,25 @@ class FrozenFeatures(nn.Module):
         return super().train(False)  # its batch norm must not adapt, whoever says so
 
     def stages(self):
-        return (
-            lite_stages(self.net)
-            if self.name == 'lite0'
-            else [m for m in self.net if isinstance(m, nn.MaxPool2d)]
-        )
+        if self.name == 'lite0':
+            return lite_stages(self.net)
+        return [layer for layer in self.net if isinstance(layer, nn.MaxPool2d)]
 
     def load(
         self,
-        file: Path = None,  # of the whole classifier; default: the installed package, or torchvision's cache and download
+        file: Path = None,  # of the whole classifier; default: the installed package, or torchvision's
     ):  # itself
         "ImageNet weights; a WeightsError if they cannot be had."
         if self.name == 'lite0':
             load_lite(self.net, file)
             return self
-        weights = {
-            k.removeprefix('features.'): v
-            for k, v in torchvision_weights('vgg16', file).items()
-            if k.startswith('features.')
-        }
+        whole = torchvision_weights('vgg16', file)
+        weights = {k.removeprefix('features.'): v for k, v in whole.items() if k.startswith('features.')}
         try:
             self.net.load_state_dict(weights)
         except RuntimeError as e:
-            raise WeightsError(f'these are not the weights of VGG16: {" ".join(str(e).split())[:200]}') from e
+            why = ' '.join(str(e).split())[:200]
+            raise WeightsError(f'these are not the weights of VGG16: {why}') from e
         return self
 
     @torch.no_grad()
@@ -111,9 +84,8 @@ class FrozenFeatures(nn.Module):
         self,
         L: Tensor,  # (B, 1, H, W), normalised
     ) -> Tensor:  # (B, channels, H/32, W/32)
-        x = self.net(
-            ((L + 1) / 2 - self.mean) / self.std
-        )  # L*/100 in all three channels: within a few hundredths the gray of sRGB
+        gray = (L + 1) / 2  # L*/100, within a few hundredths the gray of sRGB
+        x = self.net((gray - self.mean) / self.std)  # three channels, one for each mean
         return x[-1] if self.name == 'lite0' else x
 
 # %% ../nbs/17_autoencoder.ipynb #39f7fd6d
@@ -131,17 +103,12 @@ def feature_decoder(
     widths=(256, 128, 64, 32, 16),  # channels at strides 32, 16, 8, 4, 2
 ) -> nn.Sequential:  # features (B, c_in, H/32, W/32) -> (B, 2, H, W)
     "3x3 convolutions, each but the first after a doubling; the output layer is the last of all."
-
-    def step(i, o):
-        return [nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True)]
-
-    double = lambda: nn.Upsample(scale_factor=2.0)
-    ups = [nn.Sequential(double(), *step(i, o)) for i, o in zip(widths, widths[1:])]
-    return nn.Sequential(
-        nn.Sequential(*step(c_in, widths[0])),
-        *ups,
-        nn.Sequential(double(), nn.Conv2d(widths[-1], 2, 3, padding=1)),
-    )
+    stages = [nn.Sequential(nn.Conv2d(c_in, widths[0], 3, padding=1), nn.ReLU(inplace=True))]
+    for a, b in zip(widths, widths[1:]):
+        steps = [nn.Upsample(scale_factor=2.0), nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True)]
+        stages.append(nn.Sequential(*steps))
+    last = [nn.Upsample(scale_factor=2.0), nn.Conv2d(widths[-1], 2, 3, padding=1)]
+    return nn.Sequential(*stages, nn.Sequential(*last))
 
 # %% ../nbs/17_autoencoder.ipynb #f0bcf251
 class Vgg16Autoencoder(Generator):
