@@ -112,6 +112,16 @@ def _coloured(self: Work, task, tell):
 
 # %% ../nbs/12_archive.ipynb #3e3a6b50
 @patch
+def ready(self: Work) -> Colorizer:
+    "The Colorizer, made when the first photo wants it."
+    try:
+        self.colorizer = self.colorizer or self.make()
+    except Exception as e:
+        raise WrongCall(reason_of(e)) from e
+    return self.colorizer
+
+
+@patch
 def _painted(self: Work, page, tell):
     "The network's colours, or those that hints have changed."
     if self.hints is None:
@@ -122,17 +132,6 @@ def _painted(self: Work, page, tell):
     return colorize_with_hints(image, self.hints, self.colorizer)
 
 # %% ../nbs/12_archive.ipynb #3e3a6b51
-@patch
-def ready(self: Work) -> Colorizer:
-    "The Colorizer, made when the first photo wants it."
-    if self.colorizer is None:
-        try:
-            self.colorizer = self.make()
-        except Exception as e:
-            raise WrongCall(reason_of(e)) from e
-    return self.colorizer
-
-
 @patch
 def _pages(self: Work, task, tell):
     "The result, page by page; None if the photo has colour already."

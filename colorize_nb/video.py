@@ -211,6 +211,9 @@ def _resume(folder, smoother):
     return -1
 
 # %% ../nbs/16_video.ipynb #f2000055
+_segment_seconds = 4
+
+
 def _colored(frames, film, colorizer, smoother, size):
     "Gray frames (number, time, luma) in; (time, planes) in colour out, one at a time."
     from colorize_nb.unet import sides_seen
@@ -225,9 +228,6 @@ def _colored(frames, film, colorizer, smoother, size):
         yield time, paint(luma, gray, ab, film, colorizer.saturation, colorizer.device)
 
 # %% ../nbs/16_video.ipynb #f2000056
-_segment_seconds = 4
-
-
 def _numbered(film):
     "Frames as (number of the segment, time, luma)."
     first = None
