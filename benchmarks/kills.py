@@ -1,8 +1,9 @@
-"""Is anything lost when `colorize` is killed?   kills.py [--kills 20] [--jobs 1]
+"""Is anything lost when `colorize` is killed?   kills.py [--kills 20] [--jobs 1] [--film]
 
 Colours a folder once without a break, then again in another folder where it is killed (SIGKILL) at random
-moments while it works and started again, each time from where it is. At the end a run that may finish. Both folders must
-hold the same files with the same bytes, and nothing half-written.
+moments while it works and started again, each time from where it is. At the end a run that may finish. Both
+folders must hold the same files with the same bytes, and nothing half-written. With --film the folder is one
+film of `--photos` seconds, made here; that needs the extra `video`.
 """
 
 import json
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import numpy as np
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.script import call_parse
@@ -24,7 +26,8 @@ colorize = shutil.which('colorize', path=f'{Path(sys.executable).parent}{os.path
 
 def started(scans, out, jobs):
     "The command, running."
-    call = [colorize, str(scans), '-o', str(out), '--jobs', str(jobs)]
+    films = sorted(map(str, scans.glob('*.mp4')))
+    call = [colorize, *(films or [str(scans)]), '-o', str(out), '--jobs', str(jobs)]
     return subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -46,8 +49,8 @@ def album(folder, photos):
 
 
 def results(folder):
-    "How many results a folder holds."
-    return len(list(folder.rglob('*.[jpt][pni]*')))
+    "How many results, or parts of a film, a folder holds."
+    return len([p for p in folder.rglob('*') if p.suffix in ('.jpg', '.png', '.tif', '.nut')])
 
 
 def at_work(run, folder, before):
@@ -56,18 +59,38 @@ def at_work(run, folder, before):
         time.sleep(0.01)
 
 
+def gliding(folder, seconds):
+    "A film of 5 frames a second: a camera that glides over the photos of the project, with grain."
+    import av
+
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    files = find_photos(photos_dir() / 'color')
+    with av.open(str(folder / 'film.mp4'), 'w') as out:
+        stream = out.add_stream('libx264', rate=5)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, 'yuv420p'
+        for t in range(5 * seconds):
+            if t % 15 == 0:  # three seconds a photo
+                wide = np.asarray(open_photo(files[t // 15]).convert('L').resize((380, 240)), np.float32)
+            view = wide[:, 4 * (t % 15) : 4 * (t % 15) + 320] + chance.normal(0, 3, (240, 320))
+            gray = np.ascontiguousarray(view.clip(0, 255).astype(np.uint8))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(gray, 'gray')))
+        out.mux(stream.encode())
+
+
 @call_parse
 def main(
     kills: int = 20,  # runs that are killed
     photos: int = 40,  # in the folder
     jobs: int = 1,  # processes of each run
     seed: int = 1,  # of the moments
+    film: bool = False,  # one film of so many seconds instead
 ):
     "Kill `colorize` again and again, and compare what it leaves with an unbroken run."
     chance = random.Random(seed)
     with TemporaryDirectory() as folder:
         folder = Path(folder)
-        album(folder / 'scans', photos)
+        (gliding if film else album)(folder / 'scans', photos)
         run = started(folder / 'scans', folder / 'whole', jobs)
         at_work(run, folder / 'whole', 0)
         began = time.perf_counter()

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection, get_context
 from pathlib import Path
@@ -31,7 +31,7 @@ from fastcore.script import call_parse
 from PIL import Image
 from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
-from .journal import planned, reason_of, sha_of, standing, sweep, workspace_name
+from .journal import expanded, planned, reason_of, sha_of, standing, sweep, workspace_name
 from .files import PhotoError, find_photos, photos_dir, replacing
 from .metadata import is_our_result, save_photo
 from .photo import DeepPhoto, has_colour, open_pages, open_photo
@@ -48,6 +48,9 @@ class Work:
     mark: bool = True  # say in the metadata that a program made the colours?
     label: bool = False  # say it in the picture?
     hints: Path = None  # a file of colours given by hand, for one photo (lesson 14)
+    strength: float = 0.9  # of films: how calm their colours are (lesson 16)
+    film_size: int = 192  # of films: short side that the network sees
+    say: 'callable' = None  # of films: told lines on how far one is
 
     def __post_init__(self):
         self.journals, self.colorizer = Journals(), None
@@ -101,9 +104,23 @@ def _coloured(self: Work, task, tell):
         line = self.journals.entry(task.target)
         if not self.overwrite and standing(task, line, self.settings):
             return Outcome(task.photo, 'kept', task.target, 'another run made it')
+        if _is_film(task.photo):
+            from colorize_nb.video import film_outcome  # a command stands above the lessons
+
+            return film_outcome(self, task, tell)
         return self._make(task, tell)
 
 # %% ../nbs/12_archive.ipynb #3e3a6b50
+@patch
+def ready(self: Work) -> Colorizer:
+    "The Colorizer, made when the first photo wants it."
+    try:
+        self.colorizer = self.colorizer or self.make()
+    except Exception as e:
+        raise WrongCall(reason_of(e)) from e
+    return self.colorizer
+
+
 @patch
 def _painted(self: Work, page, tell):
     "The network's colours, or those that hints have changed."
@@ -122,11 +139,7 @@ def _pages(self: Work, task, tell):
     for page in open_pages(task.photo, alpha=True, deep=deep):
         if has_colour(page) and not self.force:
             return None
-        if self.colorizer is None:
-            try:
-                self.colorizer = self.make()
-            except Exception as e:
-                raise WrongCall(reason_of(e)) from e
+        self.ready()
         result = self._painted(page, tell)
         pages.append(labelled(result) if self.label else result)
     return pages
@@ -350,13 +363,32 @@ def colorize_files(
 ) -> Album:  # the outcomes, in the order in which they came
     "Colorize photos and whole folders; what goes wrong with one photo stops no other."
     work, album = work or Work(), Album() if album is None else album
-    tasks, others = planned(places, out, work.overwrite)
-    album.begin(len(tasks), others)
-    roots = {task.root for task in tasks}
-    with _swept(roots), closing(_outcomes(tasks, work, jobs, album.tell)) as run:
+    tasks, films, others = _planned(places, out, work.overwrite)
+    album.begin(len(tasks) + len(films), others)
+    roots = {task.root for task in tasks + films}
+    with _swept(roots), closing(_everything(tasks, films, work, jobs, album)) as run:
         for outcome in run:
             album.take(outcome)
     return album
+
+# %% ../nbs/12_archive.ipynb #6dff5c20
+def _is_film(file):
+    from colorize_nb.film import film_suffixes
+
+    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
+
+
+def _planned(places, out, overwrite):
+    "Tasks of photos, tasks of films, and outcomes of all the rest; films in folders have to be named."
+    from colorize_nb.video import film_tasks
+
+    places = [p for place in places for p in expanded(place)]
+    films, photos = [[p for p in places if _is_film(p) == film] for film in (True, False)]
+    tasks, others = planned(photos, out, overwrite) if photos else ([], [])
+    for other in others:
+        if other.status == 'ignored' and _is_film(other.photo):
+            other.reason = 'a film: name it, and it is coloured, too'
+    return tasks, film_tasks(films, out, overwrite), others
 
 # %% ../nbs/12_archive.ipynb #eebb94ca
 @contextmanager
@@ -382,6 +414,13 @@ def _outcomes(tasks, work, jobs, tell):
                 yield outcome
         tasks = [task for task in tasks if task.photo in again]
         time.sleep(bool(tasks))
+
+
+def _everything(tasks, films, work, jobs, album):
+    "Photos first; then one film after the other, in this process."
+    yield from _outcomes(tasks, work, jobs, album.tell)
+    settings = f'{work.settings}, strength {work.strength}, film size {work.film_size}'
+    yield from _outcomes(films, replace(work, settings=settings, say=album.say), 1, album.tell)
 
 # %% ../nbs/12_archive.ipynb #c1285378
 class Voice:
@@ -482,7 +521,7 @@ def _settings(photos, out, report, weights, hints, **colours):
 def main(
     *photos: Annotated[str, {'nargs': '+'}],  # photos, folders with their subfolders, patterns; - is stdin
     Out: str = None,  # folder for the results, or file for one photo, - is stdout; default beside each photo
-    size: Annotated[int, 32, 2048] = 256,  # short side that the network sees: smaller is calmer
+    size: Annotated[int, 32, 2048] = None,  # short side that the network sees; default 256, films 192
     saturation: Annotated[float, 0, 5] = None,  # of the chroma; default what the weights are tuned for
     weights: Annotated[Path, Path.is_file] = None,  # of your own training; default those of the package
     device: str = None,  # cpu, cuda or mps; default the best there is
@@ -494,18 +533,19 @@ def main(
     no_mark: bool = False,  # do not write into the metadata that a program made the colours
     runtime: Annotated[str, {'choices': ['auto', 'torch', 'onnx']}] = 'auto',  # onnx is faster
     hints: Annotated[Path, Path.is_file] = None,  # colours given by hand to one photo: a file of the studio
+    strength: Annotated[float, 0, 0.99] = 0.9,  # of films: how much of each frame is carried over to the next
 ):
-    "Colorize black-and-white photos: same size, original lightness, new colours."
+    "Colorize black-and-white photos and films: same size, original lightness, new colours."
     to_stdout = Out == '-' or Out is None and '-' in photos
     say, warn, code = Voice(sys.stderr if to_stdout else sys.stdout), Voice(sys.stderr), 0
     album = Album(say, ticker(sys.stderr))
     try:
-        knobs = dict(size=size, saturation=saturation)
+        knobs = dict(size=size or 256, saturation=saturation)
         settings = _settings(photos, Out, report, weights, hints, **knobs)
         settings += ', labelled' * label + ', no mark' * no_mark
         runtime = 'torch' if hints else runtime  # hints look into the network
-        make = partial(Colorizer, weights, size, saturation, device, runtime)
-        work = Work(make, settings, overwrite, force, not no_mark, label, hints)
+        make = partial(Colorizer, weights, size or 256, saturation, device, runtime)
+        work = Work(make, settings, overwrite, force, not no_mark, label, hints, strength, size or 192)
         if '-' in (*photos, Out):
             album.take(_piped(photos[0], Out or '-', work))
         else:
