@@ -132,7 +132,7 @@ def undeclared():
             if maybe and file not in library:
                 continue  # a check that says what it skips
             needed = always if file in library and not maybe else anywhere
-            if needed & {normal(p) for p in packages}:
+            if needed & {normal(p) for p in packages or [module]}:  # not installed: by its own name
                 continue
             field = 'requirements' if needed is always else 'dev_requirements'
             if packages:

@@ -93,6 +93,12 @@ def _settled(self: Work, task):
     if ours and not self.force:
         return Outcome(task.photo, 'left', reason='a result of an earlier run (--force colours it again)')
 
+# %% ../nbs/12_archive.ipynb #8e57de45
+def _is_film(file):
+    from colorize_nb.film import film_suffixes
+
+    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
+
 # %% ../nbs/12_archive.ipynb #8e57de46
 @patch
 def _coloured(self: Work, task, tell):
@@ -372,12 +378,6 @@ def colorize_files(
     return album
 
 # %% ../nbs/12_archive.ipynb #6dff5c20
-def _is_film(file):
-    from colorize_nb.film import film_suffixes
-
-    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
-
-
 def _planned(places, out, overwrite):
     "Tasks of photos, tasks of films, and outcomes of all the rest; films in folders have to be named."
     from colorize_nb.video import film_tasks
