@@ -32,6 +32,7 @@ from PIL import Image
 from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
 from .journal import expanded, planned, reason_of, sha_of, standing, sweep, workspace_name
+from .film import film_suffixes
 from .files import PhotoError, find_photos, photos_dir, replacing
 from .metadata import is_our_result, save_photo
 from .photo import DeepPhoto, has_colour, open_pages, open_photo
@@ -94,6 +95,10 @@ def _settled(self: Work, task):
         return Outcome(task.photo, 'left', reason='a result of an earlier run (--force colours it again)')
 
 # %% ../nbs/12_archive.ipynb #8e57de46
+def _is_film(file):
+    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
+
+
 @patch
 def _coloured(self: Work, task, tell):
     "Claim the photo, colour it, put the result into its place."
@@ -372,12 +377,6 @@ def colorize_files(
     return album
 
 # %% ../nbs/12_archive.ipynb #6dff5c20
-def _is_film(file):
-    from colorize_nb.film import film_suffixes
-
-    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
-
-
 def _planned(places, out, overwrite):
     "Tasks of photos, tasks of films, and outcomes of all the rest; films in folders have to be named."
     from colorize_nb.video import film_tasks
