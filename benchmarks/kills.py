@@ -48,6 +48,14 @@ def album(folder, photos):
     (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff half a photo')
 
 
+def begun(run, folder):
+    "Wait until a run is at a segment of a film."
+    unfinished = lambda: {p.name for p in folder.rglob('.*.nut.*.part')}
+    before = unfinished()
+    while run.poll() is None and unfinished() <= before:
+        time.sleep(0.01)
+
+
 def gliding(folder, seconds):
     "A film of 5 frames a second: a camera that glides over the photos of the project, with grain."
     import av
@@ -90,7 +98,11 @@ def main(
         done = []
         for _ in range(kills):
             run = started(folder / 'scans', folder / 'killed', jobs)
-            time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
+            if film:
+                begun(run, folder / 'killed')
+                time.sleep(chance.uniform(0, 1.2 * work / kills))
+            else:
+                time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
             run.kill()
             run.wait()
             done.append(len(list((folder / 'killed').rglob('*.nut' if film else '*.[jpt][pni]*'))))
