@@ -48,14 +48,11 @@ def album(folder, photos):
     (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff half a photo')
 
 
-def results(folder):
-    "How many results, or parts of a film, a folder holds."
-    return len([p for p in folder.rglob('*') if p.suffix in ('.jpg', '.png', '.tif', '.nut')])
-
-
-def at_work(run, folder, before):
-    "Wait until a run has added its first result, or has ended."
-    while run.poll() is None and results(folder) == before:
+def begun(run, folder):
+    "Wait until a run is at a segment of a film."
+    unfinished = lambda: {p.name for p in folder.rglob('.*.nut.*.part')}
+    before = unfinished()
+    while run.poll() is None and unfinished() <= before:
         time.sleep(0.01)
 
 
@@ -99,8 +96,11 @@ def main(
         done = []
         for _ in range(kills):
             run = started(folder / 'scans', folder / 'killed', jobs)
-            at_work(run, folder / 'killed', done[-1] if done else 0)
-            time.sleep(chance.uniform(0, 1.5 * work / kills))  # so that each adds a little
+            if film:
+                begun(run, folder / 'killed')
+                time.sleep(chance.uniform(0, 1.2 * work / kills))
+            else:
+                time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
             run.kill()
             run.wait()
             done.append(results(folder / 'killed'))

@@ -32,6 +32,7 @@ from PIL import Image
 from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
 from .journal import expanded, planned, reason_of, sha_of, standing, sweep, workspace_name
+from .film import film_suffixes
 from .files import PhotoError, find_photos, photos_dir, replacing
 from .metadata import is_our_result, save_photo
 from .photo import DeepPhoto, has_colour, open_pages, open_photo
@@ -100,6 +101,10 @@ def _is_film(file):
     return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
 
 # %% ../nbs/12_archive.ipynb #8e57de46
+def _is_film(file):
+    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
+
+
 @patch
 def _coloured(self: Work, task, tell):
     "Claim the photo, colour it, put the result into its place."
