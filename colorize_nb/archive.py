@@ -94,12 +94,6 @@ def _settled(self: Work, task):
     if ours and not self.force:
         return Outcome(task.photo, 'left', reason='a result of an earlier run (--force colours it again)')
 
-# %% ../nbs/12_archive.ipynb #8e57de45
-def _is_film(file):
-    from colorize_nb.film import film_suffixes
-
-    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
-
 # %% ../nbs/12_archive.ipynb #8e57de46
 def _is_film(file):
     return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
