@@ -15,7 +15,7 @@ __all__ = ['most_psnr', 'reserved', 'smallest', 'measure_version', 'table_column
            'main']
 
 # %% ../nbs/10_comparison.ipynb #b5e98c86
-import hashlib, json, math, os, sys, time
+import hashlib, io, json, math, os, sys, time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from .color import rgb_to_gray, rgb_to_lab, show_photos, to_image, to_tensor
 from .files import sha256_of
+from .metadata import image_bytes
 from .metrics import Lite0Features, at_edges, bootstrap, chroma_steps, delta_e, difference_words
 from .metrics import frechet, measure, online_metrics, paired_difference
 from .photo import PhotoError, find_photos, open_photo, photos_dir, write_csv
@@ -598,9 +599,11 @@ def write_pictures(
     keys = {r['photo'] for r in measured['real']}
     good = shown or [p for p, key in zip(photos, photo_keys(photos)) if key in keys]
     every = math.ceil(len(good) / n_shown)
-    contact_sheet(systems, good[::every]).save(out / 'sheet.jpg', quality=88)
+    (out / 'sheet.jpg').write_bytes(image_bytes(contact_sheet(systems, good[::every]), 'JPEG', quality=88))
     for name, picture in dict(worst=worst_photos, bleeding=bleeding_photos).items():
-        picture(systems, measured, photos).savefig(out / f'{name}.jpg', dpi=80, pil_kwargs=dict(quality=85))
+        file = io.BytesIO()  # in memory first, as `image_bytes` does it
+        picture(systems, measured, photos).savefig(file, format='jpg', dpi=80, pil_kwargs=dict(quality=85))
+        (out / f'{name}.jpg').write_bytes(file.getbuffer())
 
 
 def write_origin(

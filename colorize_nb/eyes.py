@@ -9,7 +9,6 @@ __all__ = ['wilson', 'Guess', 'guess_widget', 'outline', 'kept_inside', 'zoom', 
 
 # %% ../nbs/10_eyes.ipynb #72d67cbc
 import csv
-import io
 import math
 import random
 import threading
@@ -20,6 +19,7 @@ import torch
 from fastcore.basics import patch
 from PIL import Image, ImageDraw
 from torch import Tensor
+from .metadata import image_bytes
 from .metrics import chroma_along, colour_mistakes
 
 # %% ../nbs/10_eyes.ipynb #a3b54783
@@ -99,10 +99,8 @@ def answer(
 # %% ../nbs/10_eyes.ipynb #05eab265
 def _jpeg(im, height):
     "A picture of this height as the bytes of a JPEG."
-    f = io.BytesIO()
     size = round(height * im.width / im.height), height
-    im.convert('RGB').resize(size).save(f, 'JPEG', quality=90)
-    return f.getvalue()
+    return image_bytes(im.convert('RGB').resize(size), 'JPEG', quality=90)
 
 
 class _Game:

@@ -6,7 +6,8 @@ Docs: https://colorize-nb.github.io/colorize_nb/metadata.html.md"""
 
 # %% auto #0
 __all__ = ['source_type', 'result_formats', 'marked_xmp', 'read_mark', 'cleaned_xmp', 'fitting_exif', 'pack_blocks',
-           'jpeg_options', 'png_chunks', 'tiff_tags', 'add_tags', 'save_photo', 'result_mark', 'is_our_result']
+           'jpeg_options', 'png_chunks', 'tiff_tags', 'add_tags', 'image_bytes', 'save_photo', 'result_mark',
+           'is_our_result']
 
 # %% ../nbs/00_metadata.ipynb #62600247
 import io, re, shutil, struct, zlib
@@ -334,6 +335,17 @@ def _ready(photo, kind, left_out):
         return image_to_srgb(photo, alpha=False)
     return photo
 
+# %% ../nbs/00_metadata.ipynb #d42f27be
+def image_bytes(
+    im: Image.Image,  # of a mode that the format can hold
+    format: str,  # as Pillow names it: JPEG, AVIF, WEBP
+    **options,  # to Pillow, as quality
+) -> bytes:  # a whole file
+    "A picture as a file in memory: straight onto a full disk Pillow writes a JPEG past its end in silence."
+    file = io.BytesIO()
+    im.save(file, format, **options)
+    return file.getvalue()
+
 # %% ../nbs/00_metadata.ipynb #d42f27c0
 def _write(packed, part, kind):
     "Photos with their metadata as a file."
@@ -344,13 +356,11 @@ def _write(packed, part, kind):
         return _write_png(photo, part, blocks)
     bare = photo.copy() if photo.info else photo  # Pillow also writes what it finds in `info`
     bare.info = {}
-    file = io.BytesIO()  # into a file of the disk Pillow writes a JPEG past its end without a word
     if kind == 'JPEG':
-        bare.save(file, kind, quality=95, subsampling=0, **jpeg_options(blocks))
+        options = {'subsampling': 0, **jpeg_options(blocks)}
     else:
         options = {name: blocks[name] for name in ('exif', 'xmp', 'icc_profile') if blocks[name]}
-        bare.save(file, kind, quality=95, **options)
-    part.write_bytes(file.getbuffer())  # raises if the disk is full
+    part.write_bytes(image_bytes(bare, kind, quality=95, **options))  # raises if the disk is full
 
 # %% ../nbs/00_metadata.ipynb #400e4c12
 def _tiff_options(photo, blocks):
@@ -415,10 +425,8 @@ def _thumbnail(photo):
     "A small JPEG of a photo, as cameras put it into EXIF."
     scale = min(1, 160 / max(photo.size))
     size = [max(1, round(side * scale)) for side in photo.size]
-    file = io.BytesIO()
     small = to_8bit(photo).convert('RGB').resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    small.save(file, 'JPEG', quality=80)
-    return file.getvalue()
+    return image_bytes(small, 'JPEG', quality=80)
 
 # %% ../nbs/00_metadata.ipynb #7e29f79f
 def save_photo(

@@ -33,6 +33,7 @@ from .patchgan import PatchDiscriminator
 from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
 from .photo import replacing, write_csv
 from .files import sha256_of
+from .metadata import image_bytes
 from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
 from .training import real_colour, runaway, used_model, valid_L1, valid_colour
 from .unet import create_generator, generator_names
@@ -303,7 +304,7 @@ class TrainLog(Callback):
         for name, x in pictures.items():
             row = make_grid(lab_to_rgb(join_lab(L, x)).cpu(), nrow=len(L), pad_value=1)
             with replacing(self.folder / f'{name}.jpg') as part:
-                to_image(row).save(part, 'JPEG', quality=92, subsampling=0)
+                part.write_bytes(image_bytes(to_image(row), 'JPEG', quality=92, subsampling=0))
 
 # %% ../nbs/08_runs.ipynb #c00a4c09
 class KeepWeights(Callback):

@@ -20,6 +20,7 @@ from fastcore.script import call_parse
 from filelock import FileLock, Timeout
 from PIL import Image
 from .files import PhotoError, find_photos, photo_suffixes, replacing, sha256_of, write_csv
+from .metadata import image_bytes
 from .photo import open_photo
 
 # %% ../nbs/02_shards.ipynb #50a00012
@@ -49,9 +50,7 @@ def small_photo(
         raise ValueError(f'kind {kind!r}: expected {" or ".join(packings)}')
     im = _shrunk(open_photo(data).convert('RGB'), side)
     im.info = {}
-    file = io.BytesIO()
-    im.save(file, **packings[kind])
-    return file.getvalue(), im.size
+    return image_bytes(im, **packings[kind]), im.size
 
 # %% ../nbs/02_shards.ipynb #50a00027
 def _add(tar, name, data):

@@ -23,6 +23,7 @@ from .colorize import Colorizer
 from .easel import Easel, hints_file
 from .files import PhotoError, find_photos, package_dir, photos_dir
 from .hints import HintError, write_hints
+from .metadata import image_bytes
 
 # %% ../nbs/15_studio.ipynb #f29118bf
 actions = {  # name -> what it must be given
@@ -44,9 +45,8 @@ def as_url(
     im: Image.Image,  # any mode
 ) -> str:  # data:image/jpeg;base64,...
     "A picture as a text that a browser shows."
-    file = io.BytesIO()
-    im.convert('RGB').save(file, 'JPEG', quality=90)
-    return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
+    text = base64.b64encode(image_bytes(im.convert('RGB'), 'JPEG', quality=90)).decode()
+    return f'data:image/jpeg;base64,{text}'
 
 
 def answer(
@@ -105,14 +105,18 @@ most_bytes = 50_000_000  # of an uploaded file
 most_pixels = 50_000_000  # of all photos that are open at once
 most_open = 8  # photos at once; the one that was not used for longest is closed
 
+
+def _check_bytes(size):
+    "Refuse a file, or what has come of it so far, that is too large."
+    if size > most_bytes:
+        raise PhotoError(f'more than {most_bytes:,} bytes: make the photo smaller first')
+
 # %% ../nbs/15_studio.ipynb #e1b502a0
 def check_upload(
     photo: 'bytes | Path',  # a file or its bytes
 ) -> 'bytes | Path':  # the same
     "Refuse a photo with too many bytes or pixels before it is unpacked."
-    size = len(photo) if isinstance(photo, bytes) else photo.stat().st_size
-    if size > most_bytes:
-        raise PhotoError(f'more than {most_bytes:,} bytes: make the photo smaller first')
+    _check_bytes(len(photo) if isinstance(photo, bytes) else photo.stat().st_size)
     try:
         with Image.open(io.BytesIO(photo) if isinstance(photo, bytes) else photo) as im:
             w, h = im.size
@@ -302,8 +306,7 @@ async def _body(request):
     parts, total = [], 0
     async for part in request.stream():
         total += len(part)
-        if total > most_bytes:
-            raise PhotoError(f'more than {most_bytes:,} bytes: make the photo smaller first')
+        _check_bytes(total)
         parts.append(part)
     return b''.join(parts)
 
