@@ -6,7 +6,8 @@ Docs: https://colorize-nb.github.io/colorize_nb/archive.html.md"""
 
 # %% auto #0
 __all__ = ['job_memory', 'statuses', 'Work', 'in_turn', 'in_processes', 'free_memory', 'default_jobs', 'progress_text', 'Album',
-           'summary', 'colorize_files', 'Voice', 'ticker', 'write_report', 'main', 'side_by_side', 'demo']
+           'summary', 'colorize_files', 'Voice', 'ticker', 'write_report', 'settings_text', 'main', 'side_by_side',
+           'demo']
 
 # %% ../nbs/12_archive.ipynb #bdbdbb96
 import csv
@@ -503,17 +504,25 @@ def _kind(file):
         return '.jpg' if f.read(2) == b'\xff\xd8' else '.png'
 
 # %% ../nbs/12_archive.ipynb #c6d301ed
-def _settings(photos, out, report, weights, hints, **colours):
-    "All that decides the colours, as one text."
+def _check_together(photos, out, report, hints):
+    "Refuse options that do not go together."
     if report is not None and Path(report).suffix.lower() not in ('.csv', '.json'):
         raise WrongCall(f'--report {report}: expected a name that ends in .csv or .json')
     if '-' in (*photos, out) and len(photos) > 1:
         raise WrongCall(f'- stands for one photo: {len(photos)} were given')
     if hints and (len(photos) > 1 or os.path.isdir(photos[0])):
         raise WrongCall(f'--hints {hints}: they belong to one photo; give that photo alone')
-    files = dict(network=Path(weights) if weights else weights_file(), **({'hints': hints} if hints else {}))
+
+
+def settings_text(
+    weights: 'Path | None',  # default those of the package
+    hints: Path = None,  # a file of colours given by hand
+    **knobs,  # such as size and saturation
+) -> str:
+    "All that decides the colours, as one text: results carry it, and are known by it."
+    files = dict(network=weights or weights_file(), **({'hints': hints} if hints else {}))
     hashes = [f'{name} {sha_of(Path(file))[:16]}' for name, file in files.items()]
-    return ', '.join([*hashes, *(f'{name} {value}' for name, value in colours.items())])
+    return ', '.join([*hashes, *(f'{name} {value}' for name, value in knobs.items())])
 
 # %% ../nbs/12_archive.ipynb #ec607aa2
 @call_parse
@@ -540,7 +549,8 @@ def main(
     album = Album(say, ticker(sys.stderr))
     try:
         knobs = dict(size=size or 256, saturation=saturation)
-        settings = _settings(photos, Out, report, weights, hints, **knobs)
+        _check_together(photos, Out, report, hints)
+        settings = settings_text(weights, hints, **knobs)
         settings += ', labelled' * label + ', no mark' * no_mark
         runtime = 'torch' if hints else runtime  # hints look into the network
         make = partial(Colorizer, weights, size or 256, saturation, device, runtime)
