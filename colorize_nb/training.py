@@ -56,12 +56,15 @@ class Adversary(Callback):
     def logits(self, L, ab):
         return self.discriminator(L, ab).float()
 
+    def losses(self, L, ab, fake):  # of the discriminator, on real and on painted photos
+        return self.gan(self.logits(L, ab), True), self.gan(self.logits(L, fake), False)
+
     def after_pred(self):
         if not self.training:
             return
         self.L, ab, fake = (t.as_subclass(Tensor) for t in (self.x, self.yb[0], self.pred.detach()))
         self.discriminator.requires_grad_(True)
-        real, fake = self.gan(self.logits(self.L, ab), True), self.gan(self.logits(self.L, fake), False)
+        real, fake = self.losses(self.L, ab, fake)
         self.optimizer.zero_grad()
         ((real + fake) / 2).backward()
         self.optimizer.step()
@@ -72,7 +75,7 @@ class Adversary(Callback):
 
     def valid_D(self, pred, ab, L):  # a metric: its loss on photos that it was not trained on
         with torch.no_grad():
-            return (self.gan(self.logits(L, ab), True) + self.gan(self.logits(L, pred), False)) / 2
+            return sum(self.losses(L, ab, pred)) / 2
 
     def after_loss(self):
         if not self.training:
