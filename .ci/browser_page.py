@@ -175,10 +175,11 @@ def difference(got, want):
 class Place:
     "What the checks share: photos, a Colorizer, the page in both forms, a way to open it."
 
-    def __init__(self, playwright, path, site, tmp):
+    def __init__(self, playwright, path, site, tmp, shots=None):
         from colorize_nb.colorize import Colorizer
 
         self.playwright, self.path, self.site, self.tmp = playwright, path, site, tmp
+        self.shots = shots
         self.photos, self.colorizer = make_photos(tmp), Colorizer(device='cpu')
 
     @contextlib.contextmanager
@@ -395,7 +396,7 @@ def small_picture(png, file, width):
     )
 
 
-def looks(p, shots=None):
+def looks(p):
     "Desktop, phone and dark: nothing wider than the screen, text readable, buttons large enough for fingers"
     phone = dict(
         viewport={'width': 360, 'height': 780}, device_scale_factor=2, is_mobile=True, has_touch=True
@@ -419,10 +420,10 @@ def looks(p, shots=None):
             )
             assert low >= 44, f'{name}: a button is {low} pixels high, fingers want 44'
             said.append(f'{name} {screen} px, contrast {least:.1f}')
-            if shots:
+            if p.shots:
                 small_picture(
                     b.page.screenshot(full_page=True),
-                    Path(shots) / f'page_{name}.png',
+                    Path(p.shots) / f'page_{name}.png',
                     280 if name == 'phone' else 560,
                 )
     return '; '.join(said)
@@ -511,6 +512,27 @@ checks = (
 )
 
 
+def refuse_unknown(wanted, checks):
+    "End with a sentence if somebody wants a check that there is not."
+    unknown = set(wanted) - {c.__name__ for c in checks}
+    if unknown:
+        sys.exit(f'no check is called {", ".join(unknown)}')
+
+
+def run_checks(checks, place):
+    "A line for each check with its time; 1 if one fails, else 0."
+    failed = 0
+    for check in checks:
+        began = time.perf_counter()
+        try:
+            said, word = check(place), 'ok'
+        except Exception as e:
+            said, word, failed = ''.join(traceback.format_exception(e)[-4:]).strip(), 'FAILED', 1
+        took = time.perf_counter() - began
+        print(f'{word} {check.__name__} ({took:.1f} s){f": {said}" if said else ""}', flush=True)
+    return failed
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument(
@@ -526,11 +548,9 @@ def main():
         return 0
     from colorize_nb.deploy import PageError, write_page
 
-    unknown = set(a.only) - {c.__name__ for c in (*checks, gpu)}
-    if unknown:
-        sys.exit(f'no check is called {", ".join(unknown)}')
+    refuse_unknown(a.only, (*checks, gpu))
     with tempfile.TemporaryDirectory(prefix='colorize_nb_page_') as folder:
-        tmp, failed = Path(folder), 0
+        tmp, usual = Path(folder), [c.__name__ for c in checks]
         try:
             write_page(tmp / 'site')
             write_page(tmp / 'site', single=True)
@@ -538,24 +558,8 @@ def main():
             print(f'skipped: {e}')
             return 0
         with start() as playwright:
-            place = Place(playwright, path, tmp / 'site', tmp)
-            for check in (
-                c for c in (*checks, gpu) if c.__name__ in (a.only or [c.__name__ for c in checks])
-            ):
-                began = time.perf_counter()
-                try:
-                    said, word = check(place, *([a.shots] if check is looks else [])), 'ok'
-                except Exception as e:
-                    said, word, failed = (
-                        ''.join(traceback.format_exception_only(e)).strip(),
-                        'FAILED',
-                        failed + 1,
-                    )
-                print(
-                    f'{word} {check.__name__} ({time.perf_counter() - began:.1f} s){f": {said}" if said else ""}',
-                    flush=True,
-                )
-    return int(failed > 0)
+            place = Place(playwright, path, tmp / 'site', tmp, a.shots)
+            return run_checks([c for c in (*checks, gpu) if c.__name__ in (a.only or usual)], place)
 
 
 if __name__ == '__main__':

@@ -18,11 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.request
 from pathlib import Path
 import numpy as np
-from browser_page import Browser, contrast, find_browser, root, small_picture
+from browser_page import Browser, contrast, find_browser, refuse_unknown, root, run_checks, small_picture
 from PIL import Image
 
 slowest = 5  # seconds from click to picture on a machine that does other things too; the aim is 0.5
@@ -502,26 +501,11 @@ def main():
     if start is None:
         print(path)
         return 0
-    unknown = set(a.only) - {c.__name__ for c in checks}
-    if unknown:
-        sys.exit(f'no check is called {", ".join(unknown)}')
-    failed = 0
+    refuse_unknown(a.only, checks)
     with tempfile.TemporaryDirectory(prefix='colorize_nb_studio_') as folder, start() as playwright:
         place = Place(playwright, path, Path(folder), a.shots)
         with studio(place.folder) as place.address:
-            for check in (c for c in checks if not a.only or c.__name__ in a.only):
-                began = time.perf_counter()
-                try:
-                    said, word = check(place), 'ok'
-                except Exception as e:
-                    said, word, failed = (
-                        ''.join(traceback.format_exception(e)[-4:]).strip(),
-                        'FAILED',
-                        failed + 1,
-                    )
-                took = time.perf_counter() - began
-                print(f'{word} {check.__name__} ({took:.1f} s){f": {said}" if said else ""}', flush=True)
-    return int(failed > 0)
+            return run_checks([c for c in checks if not a.only or c.__name__ in a.only], place)
 
 
 if __name__ == '__main__':
