@@ -15,7 +15,7 @@ from .unet import init_weights, receptive_field
 
 # %% ../nbs/05_patchgan.ipynb #a0c220a7
 class PatchDiscriminator(nn.Module):
-    "PatchGAN of pix2pix (Isola et al. 2017): one logit for each overlapping patch of a photo, above 0 for 'these colours are real'."
+    "PatchGAN of pix2pix (Isola et al. 2017): one logit for each overlapping patch, above 0 for real colours."
 
     def __init__(
         self,
@@ -25,13 +25,17 @@ class PatchDiscriminator(nn.Module):
     ):
         super().__init__()
         self.conditional = conditional
-        c = [3 if conditional else 2, *(base * min(2**i, 8) for i in range(n_halvings + 1)), 1]
+        self.smallest = 3 * 2**n_halvings  # pixels; the last two convolutions need 3 steps
+        inner_channels = [base * min(2**i, 8) for i in range(n_halvings + 1)]
+        channels = [3 if conditional else 2, *inner_channels, 1]
         layers = []
         for i in range(n_halvings + 2):
-            inner = 0 < i <= n_halvings  # batch norm inside only, as in the paper; it makes a bias of its own
-            layers.append(nn.Conv2d(c[i], c[i + 1], 4, 2 if i < n_halvings else 1, 1, bias=not inner))
+            stride = 2 if i < n_halvings else 1
+            # Batch norm inside only, as in the paper; it makes a bias of its own.
+            inner = 0 < i <= n_halvings
+            layers.append(nn.Conv2d(channels[i], channels[i + 1], 4, stride, padding=1, bias=not inner))
             if inner:
-                layers.append(nn.BatchNorm2d(c[i + 1]))
+                layers.append(nn.BatchNorm2d(channels[i + 1]))
             if i <= n_halvings:
                 layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.layers = init_weights(nn.Sequential(*layers))
@@ -41,18 +45,25 @@ class PatchDiscriminator(nn.Module):
         L: Tensor,  # (B, 1, H, W), normalised
         ab: Tensor,  # (B, 2, H, W), normalised
     ) -> Tensor:  # (B, 1, h, w) logits, one a patch; 30 x 30 for 256 x 256
-        return self.layers(torch.cat([L, ab], 1) if self.conditional else ab)
+        if min(ab.shape[-2:]) < self.smallest:
+            height, width = ab.shape[-2:]
+            raise ValueError(
+                f'{height} x {width} pixels are too small: give at least {self.smallest} a side, '
+                'or make a PatchDiscriminator with fewer halvings'
+            )
+        seen = torch.cat([L, ab], 1) if self.conditional else ab
+        return self.layers(seen)
 
 # %% ../nbs/05_patchgan.ipynb #a84d5384
 def patch_box(
-    i: int,  # row of the verdict, from 0
-    j: int,  # column of the verdict, from 0
+    i: int,  # row of the logit, from 0
+    j: int,  # column of the logit, from 0
     step: int = 8,  # pixels from patch to patch: 2**n_halvings
-) -> tuple[
-    int, int, int, int
-]:  # top, left, bottom, right in pixels of the photo; what lies outside is padding
-    "The square of pixels that verdict (i, j) of a `PatchDiscriminator` is about; bottom and right are the first pixels outside."
-    top, left, side = step * i + 1 - 3 * step, step * j + 1 - 3 * step, 9 * step - 2
+) -> tuple[int, int, int, int]:  # top, left, bottom, right in pixels; what lies outside the photo is padding
+    "The square that logit (i, j) of a `PatchDiscriminator` sees; bottom and right are the first outside."
+    top = step * i + 1 - 3 * step
+    left = step * j + 1 - 3 * step
+    side = 9 * step - 2
     return top, left, top + side, left + side
 
 # %% ../nbs/05_patchgan.ipynb #0312e7bf
@@ -61,15 +72,20 @@ def patch_map(
     L: Tensor,  # (B, 1, H, W), normalised; sides of at least 24 pixels for patches of 70
     ab: Tensor,  # (B, 2, H, W), normalised
 ) -> Tensor:  # (B, H, W), 0..1: how probable are real colours around each pixel?
-    "The verdicts of all patches, each laid on the middle of its patch, smooth between, replicated at the borders."
-    (h, w), step, training = ab.shape[-2:], receptive_field(discriminator.layers)[1], discriminator.training
+    "The probability of each patch laid on its middle, smooth between, replicated at the borders."
+    height, width = ab.shape[-2:]
+    step = receptive_field(discriminator.layers)[1]
+    training = discriminator.training
     try:
         with torch.no_grad():
-            p = torch.sigmoid(discriminator.eval()(L, ab).float())
+            logits = discriminator.eval()(L, ab)
     finally:
         discriminator.train(training)
-    p = F.interpolate(F.pad(p, (1, 1, 1, 1), mode='replicate'), scale_factor=step, mode='bilinear')
-    return F.pad(p, (0, w - p.shape[-1], 0, h - p.shape[-2]), mode='replicate')[:, 0]
+    p = torch.sigmoid(logits.float())
+    p = F.pad(p, (1, 1, 1, 1), mode='replicate')
+    p = F.interpolate(p, scale_factor=step, mode='bilinear')
+    p = F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2]), mode='replicate')
+    return p[:, 0]
 
 # %% ../nbs/05_patchgan.ipynb #cddda0dc
 def show_patch_map(
@@ -78,21 +94,19 @@ def show_patch_map(
     titles=None,  # one text a photo
     size: float = 2.6,  # inches a photo
 ):  # the matplotlib figure
-    "Photos above, verdicts below: blue where the discriminator says real, red where it says fake."
+    "Photos above, probabilities below: blue where the discriminator says real, red where it says fake."
     import matplotlib.pyplot as plt
 
     n, tall = len(photos), max(p.shape[-2] / p.shape[-1] for p in photos)
-    fig, axs = plt.subplots(
-        2, n, figsize=(n * size + 0.8, 2 * (size * tall + 0.25)), squeeze=False, layout='constrained'
-    )
-    for k, (p, m) in enumerate(zip(photos, maps)):
-        for ax, x in ((axs[0, k], p), (axs[1, k], rgb_to_gray(p))):
-            ax.imshow(x.cpu().clamp(0, 1).movedim(0, -1))
-            ax.axis('off')
-        heat = axs[1, k].imshow(m.cpu(), cmap='RdBu', vmin=0, vmax=1, alpha=0.6)
-        axs[1, k].set_title(f'{m.mean():.0%} real', fontsize=9)
-        if titles:
-            axs[0, k].set_title(titles[k], fontsize=9)
+    figsize = n * size + 0.8, 2 * (size * tall + 0.25)
+    fig, axs = plt.subplots(2, n, figsize=figsize, squeeze=False, layout='constrained')
+    for (above, below), photo, p, title in zip(axs.T, photos, maps, titles or [''] * n):
+        above.imshow(photo.cpu().clamp(0, 1).movedim(0, -1))
+        above.set_title(title, fontsize=9)
+        below.imshow(rgb_to_gray(photo).cpu().clamp(0, 1).movedim(0, -1))
+        heat = below.imshow(p.cpu(), cmap='RdBu', vmin=0, vmax=1, alpha=0.6)
+        below.set_title(f'{p.mean():.0%} real', fontsize=9)
+    plt.setp(axs.ravel(), xticks=[], yticks=[], frame_on=False)
     fig.colorbar(heat, ax=axs[1], shrink=0.8, aspect=12, pad=0.01, label='P(real)')
     plt.close(fig)
     return fig
