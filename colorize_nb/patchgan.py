@@ -1,4 +1,4 @@
-"""A network learns to tell real colours from painted ones, patch by patch: a loss that nobody wrote down.
+"""A network learns to tell real colours from painted ones, patch by patch: a loss that is learned, not written down.
 
 Docs: https://colorize-nb.github.io/colorize_nb/patchgan.html.md"""
 
