@@ -25,7 +25,6 @@ fewest_cells, most_cells = 40, 75
 not_yet = {
     '03_unet',
     '05_patchgan',
-    '06_losses',
 }
 
 
