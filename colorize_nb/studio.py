@@ -22,7 +22,7 @@ from PIL import Image
 from .colorize import Colorizer
 from .easel import Easel, hints_file
 from .files import PhotoError, find_photos, package_dir, photos_dir
-from .hints import HintError, write_hints
+from .hints import HintError
 from .metadata import image_bytes
 
 # %% ../nbs/15_studio.ipynb #f29118bf
@@ -165,7 +165,7 @@ def packed(
         file = Path(folder) / f'photo{Path(name).suffix}'
         if what == 'photo':
             return easel.save(file)[0].read_bytes()
-        return write_hints(hints_file(file), easel.state.hints, easel.hand.size, easel.key).read_bytes()
+        return easel.keep(hints_file(file)).read_bytes()
 
 
 def about(
