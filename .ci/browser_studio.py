@@ -388,9 +388,10 @@ def people(p):
 
 
 @contextlib.contextmanager
-def lab(folder):
+def lab(folder, **more):
     "JupyterLab on a folder: the address of a notebook there, with NAME for its name."
     settings = {'@jupyterlab/apputils-extension:notification': {'fetchNews': 'false'}}
+    settings |= {'@jupyterlab/notebook-extension:tracker': {'windowingMode': 'none'}}  # draw all cells
     for place in ('settings', 'config', 'data', 'run'):
         (folder / place).mkdir()
     (folder / 'settings' / 'overrides.json').write_text(json.dumps(settings))
@@ -401,7 +402,7 @@ def lab(folder):
         [sys.executable, '-m', 'jupyterlab', *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=env | {k: str(folder / v) for k, v in places.items()},
+        env=env | {k: str(folder / v) for k, v in places.items()} | more,
     )
     try:
         end = time.time() + 90
