@@ -107,7 +107,7 @@ class Widgets:
     def reads(self, value):
         "Until the number beside the slider is this one."
         number = self.box.locator('.widget-readout').first
-        return self.until(lambda: number.inner_text() == value, f'the slider reads {value}')
+        return self.until(lambda: float(number.inner_text() or 'nan') == value, f'the slider reads {value}')
 
     def press(self, *keys):
         "Keys for the handle of the slider."
@@ -184,7 +184,7 @@ def plane(L):
 def gamut(p):
     "Lesson 01: a slider through L shows the colours of sRGB at that L"
     with opened(p, lesson('01_color', 'bb0b41cb')) as (w, _):
-        shows = lambda L: w.reads(str(L)).until(
+        shows = lambda L: w.reads(L).until(
             lambda: np.abs(w.picture() - plane(L)).max() <= 1, f'the plane at L = {L}'
         )
         shows(60)
@@ -206,9 +206,7 @@ def flipbook(p):
     frames = {file.read_bytes(): i for i, file in enumerate(files, 1)}
     before = f"import shutil\nshutil.copytree('{strips}', tmp / 'stage1', dirs_exist_ok=True)"
     with opened(p, lesson('08_runs', '0b01d9d8', before=before)) as (w, _):
-        shows = lambda n: w.reads(str(n)).until(
-            lambda: frames.get(w.bytes()) == n, f'the picture of epoch {n}'
-        )
+        shows = lambda n: w.reads(n).until(lambda: frames.get(w.bytes()) == n, f'the picture of epoch {n}')
         shows(1)
         w.press('ArrowRight', 'ArrowRight')
         shows(3)
@@ -232,18 +230,18 @@ def temperature(p):
 
     tensor = lambda w: torch.from_numpy(w.picture()).movedim(-1, 0)[None] / 255
     with opened(p, lesson('18_classification', '6d06b455'), limit=900) as (w, _):
-        coldest = w.reads('0.1').bytes()
+        coldest = w.reads(0.1).bytes()
         found, light = {}, {}
-        for keys, reads in ((['Home'], '0.1'), (['ArrowRight'] * 10, '0.316'), (['End'], '1')):
+        for keys, reads in ((['Home'], 0.1), (['ArrowRight'] * 10, 0.316), (['End'], 1)):
             was = w.bytes()
             w.press(*keys).reads(reads)
-            w.until(lambda: reads == '0.1' or w.bytes() != was, f'another picture at T = {reads}')
+            w.until(lambda: reads == 0.1 or w.bytes() != was, f'another picture at T = {reads}')
             w.page.wait_for_timeout(500)  # all moves on the way are painted
             found[reads], light[reads] = colourfulness(tensor(w)).item(), rgb_to_L(tensor(w))
-        assert found['0.1'] > found['0.316'] > found['1'], f'colourfulness {found}'
-        off = (light['0.1'] - light['1']).abs().mean().item() * 50
+        assert found[0.1] > found[0.316] > found[1], f'colourfulness {found}'
+        off = (light[0.1] - light[1]).abs().mean().item() * 50
         assert off < 2, f'the lightness moved by {off:.1f} of 100'
-        w.drag(-0.1).reads('0.1').until(lambda: w.bytes() == coldest, 'the first picture again')
+        w.drag(-0.1).reads(0.1).until(lambda: w.bytes() == coldest, 'the first picture again')
         return 'colourfulness ' + ', '.join(f'{c:.0f} at T = {T}' for T, c in found.items())
 
 
