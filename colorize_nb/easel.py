@@ -11,7 +11,7 @@ __all__ = ['most_hints', 'State', 'Easel', 'hints_file']
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
-from PIL import Image
+from PIL import Image, ImageDraw
 from .colorize import Colorizer
 from .hints import Hint, HandColorizer, HintError, check_hints, check_saturation, photo_key
 from .hints import read_work, write_hints
@@ -146,6 +146,19 @@ def pipette(
     im = self.picture().convert('RGB')
     (w, h), (width, height) = im.size, self.hand.size
     return im.getpixel((min(w - 1, int(x / width * w)), min(h - 1, int(y / height * h))))
+
+# %% ../nbs/15_easel.ipynb #15000036
+@patch
+def marked(
+    self: Easel,
+    radius: int = 7,  # of a dot, pixels
+) -> Image.Image:  # at working size
+    "The gray photo with a dot where each hint is, in its colour."
+    im = self.hand.small.convert('L').convert('RGB')
+    draw, scale = ImageDraw.Draw(im), im.width / self.hand.size[0]
+    for x, y, rgb in self.state.hints:
+        draw.circle((x * scale, y * scale), radius, tuple(map(round, rgb)), 'white', 2)
+    return im
 
 # %% ../nbs/15_easel.ipynb #d0970ea4
 @patch
