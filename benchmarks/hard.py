@@ -1,4 +1,4 @@
-"""Ten hard photos before and after a few clicks: hard.py [CLICKS.json] [--out SHEET.jpg]
+"""Ten hard photos before and after a few clicks: hard.py [--clicks CLICKS.json] [--out SHEET.jpg]
 
 CLICKS.json says for each photo of data/photos/color where somebody clicked, at most five times, and which colour
 they chose: {"kingfisher": [{"x": 158, "y": 105, "rgb": [20, 110, 190]}, ...], ...}. The sheet shows each photo as
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 from colorize_nb.color import to_tensor
 from colorize_nb.colorize import Colorizer, weights_file
 from colorize_nb.easel import Easel
+from colorize_nb.encoders import WeightsError
 from colorize_nb.files import photos_dir, replacing, results_dir, sha256_of
 from colorize_nb.hints import HintError
 from colorize_nb.metadata import image_bytes
@@ -45,7 +46,10 @@ def work(name, clicks, colorizer):
     "The four pictures of one photo, and its PSNR before and after"
     easel = Easel(photos_dir() / 'color' / f'{Path(name).name}.jpg', colorizer)
     before = easel.picture()
-    easel.change(clicks)
+    try:
+        easel.change(clicks)
+    except HintError as e:
+        raise HintError(f'{name}: {e}') from e
     after, real = easel.picture(), easel.hand.small.convert('RGB')
     gain = [round(psnr(to_tensor(im), to_tensor(real)), 2) for im in (before, after)]
     return (before, easel.marked(), after, real), dict(clicks=len(clicks), before=gain[0], after=gain[1])
@@ -90,7 +94,7 @@ def main(
             part.write_bytes(image_bytes(sheet(rows, width, height), 'JPEG', quality=88))
         with replacing(out.with_suffix('.run.json')) as part:
             part.write_text(json.dumps(about, indent=1) + '\n')
-    except (ValueError, OSError) as e:
+    except (WeightsError, ValueError, OSError) as e:
         sys.exit(f'hard.py: {e}')
     for name, _, numbers in rows:
         print(f'{name:20} {numbers["clicks"]} clicks  {numbers["before"]:5.1f} dB -> {numbers["after"]:5.1f}')

@@ -21,6 +21,7 @@ from fastcore.script import call_parse
 from PIL import Image
 from .colorize import Colorizer
 from .easel import Easel, hints_file
+from .encoders import WeightsError
 from .files import PhotoError, find_photos, package_dir, photos_dir
 from .hints import HintError
 from .metadata import image_bytes
@@ -281,7 +282,7 @@ def canvas_file(
     "One of the three files that a browser gets."
     return (package_dir() / 'canvas' / name).read_text('utf-8')
 
-# %% ../nbs/15_studio.ipynb #1600000e
+
 def sentence(
     e: Exception,  # one that a person has caused, or their disk
 ) -> str:
@@ -378,7 +379,7 @@ def studio(
             if not no_browser:
                 webbrowser.open(address)
             uvicorn.Server(uvicorn.Config(app, log_level='warning')).run(sockets=[listening])
-    except (ImportError, OSError, ValueError) as e:
+    except (ImportError, OSError, ValueError, WeightsError) as e:
         sys.exit(f'colorize-studio: {e}')
 
 # %% ../nbs/15_studio.ipynb #15000017
