@@ -1,9 +1,9 @@
 """Ten hard photos before and after a few clicks: hard.py [--clicks CLICKS.json] [--out SHEET.jpg]
 
-CLICKS.json says for each photo of data/photos/color where somebody clicked, at most five times, and which colour
-they chose: {"kingfisher": [{"x": 158, "y": 105, "rgb": [20, 110, 190]}, ...], ...}. The sheet shows each photo as
-the network colours it, the clicks, what they make of it, and the real photo. Beside it lie the numbers, with
-command, commit, hardware and date (SHEET.json).
+CLICKS.json says for each photo of data/photos/color where somebody clicked, at most five times, and which
+colour they chose: {"kingfisher": [{"x": 158, "y": 105, "rgb": [20, 110, 190]}, ...], ...}. The sheet shows
+each photo as the network colours it, the clicks, what they make of it, and the real photo. Beside it lie the
+numbers, with command, commit, hardware and date (SHEET.run.json).
 """
 
 import json
