@@ -119,7 +119,8 @@ def measure(photos, out, n, valid_pct, size, weights):
     cache = PhotoCache(find_photos(photos), size * 9 // 8)
     here = sorted((i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda i: i[1])
     if not here:
-        raise ValueError(f'none of {len(cache.items)} photos is kept for validation: --valid-pct 1 takes all')
+        found = f'{len(cache.items)} photos in {", ".join(map(str, photos))}'
+        raise ValueError(f'{found}, none of them kept for validation: --valid-pct 1 takes all')
     where = {item[1]: i for i, item in enumerate(cache.items)}
     colorizer, branch = Colorizer(size=size, device='cpu'), load_weights(weights) if weights else None
     out.mkdir(parents=True, exist_ok=True)
