@@ -12,10 +12,11 @@ demo: .venv/.ready ## colorize the gray photos of data/photos into out/
 test: .venv/.ready ## check everything: notebooks, library, README, wheel (minutes)
 	@$(PY) .ci/check.py
 
-test-browser: .venv/.ready ## check the pages that colour photos in a browser, in headless Chromium (minutes)
+test-browser: .venv/.ready ## check page, studio and the widgets of the lessons in headless Chromium (minutes)
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt playwright
 	@$(PY) .ci/browser_page.py
 	@$(PY) .ci/browser_studio.py
+	@$(PY) .ci/browser_widgets.py
 
 lab: .venv/.ready ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs/index.ipynb

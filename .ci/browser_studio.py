@@ -229,21 +229,30 @@ def mouse(p):
 
 
 def files(p):
-    "Save photo and hints, reopen: the same pixels, on the page and in full resolution"
+    "Save photo, hints and saturation, reopen: the same pixels, on the page and in full resolution"
     from colorize_nb.hints import colorize_with_hints
     from colorize_nb.metadata import is_our_result
 
     with p.person() as (me, b):
         me.open(p.bird).choose(blue).click(*wing).wait('1 hint').choose(red).press('Escape')
         me.click(*breast).wait('2 hints')
-        before = me.picture()
+        vivid = me.picture()
+        before = me.slide('#saturation', 0.4).wait('2 hints').picture()
+        assert differs(vivid, before).max() > 20, 'the saturation changed nothing'
         photo, hints = me.save(p.tmp)
         assert [photo.name, hints.name] == ['kingfisher_color.png', 'kingfisher_color.hints.json']
         assert is_our_result(photo) and len(json.loads(hints.read_text())['hints']) == 2
         again = np.asarray(colorize_with_hints(p.bird, hints, p.colorizer))
         assert (np.asarray(Image.open(photo)) == again).all(), 'colorize_with_hints makes other pixels'
-        me.open(p.bird).page.set_input_files('#hints', str(hints))
+        saturation = me.open(p.bird).page.locator('#saturation')
+        usual = saturation.input_value()
+        me.page.set_input_files('#hints', str(hints))
         same(me.wait('2 hints').picture(), before, 'reopened')
+        assert saturation.input_value() == '0.4' != usual, saturation.input_value()
+        me.page.set_input_files('#hints', str(root / 'data' / 'hints' / 'kingfisher.hints.json'))
+        me.wait('5 hints')  # a file of the first version, which held no saturation
+        assert saturation.input_value() == usual, saturation.input_value()
+        same(me.push('#undo').wait('2 hints').picture(), before, 'undo of reopening')
         me.slide('#name', 'scan.tif').save(p.tmp)
         assert Image.open(p.tmp / 'scan.tif').size == size
         me.slide('#path', 'dahlia.jpg').page.locator('#path').press('Enter')
@@ -379,9 +388,10 @@ def people(p):
 
 
 @contextlib.contextmanager
-def lab(folder):
-    "JupyterLab on a folder; its address."
+def lab(folder, **more):
+    "JupyterLab on a folder: the address of a notebook there, with NAME for its name."
     settings = {'@jupyterlab/apputils-extension:notification': {'fetchNews': 'false'}}
+    settings |= {'@jupyterlab/notebook-extension:tracker': {'windowingMode': 'none'}}  # draw all cells
     for place in ('settings', 'config', 'data', 'run'):
         (folder / place).mkdir()
     (folder / 'settings' / 'overrides.json').write_text(json.dumps(settings))
@@ -392,7 +402,7 @@ def lab(folder):
         [sys.executable, '-m', 'jupyterlab', *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=env | {k: str(folder / v) for k, v in places.items()},
+        env=env | {k: str(folder / v) for k, v in places.items()} | more,
     )
     try:
         end = time.time() + 90
@@ -401,7 +411,7 @@ def lab(folder):
             time.sleep(0.2)
         time.sleep(1)
         said = json.loads(found[0].read_text())
-        yield f'{said["url"]}lab/tree/studio.ipynb?token={said["token"]}'
+        yield f'{said["url"]}lab/tree/NAME.ipynb?token={said["token"]}'
     finally:
         running.terminate()
         running.wait(60)
@@ -417,7 +427,8 @@ def cell(p):
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nb.metadata.kernelspec = {'name': 'python3', 'display_name': 'Python 3', 'language': 'python'}
     nbformat.write(nb, folder / 'studio.ipynb')
-    with lab(folder) as address, Browser(p.playwright, p.path, address) as b:
+    with lab(folder) as address, Browser(p.playwright, p.path, address.replace('NAME', 'studio')) as b:
+        b.page.set_default_navigation_timeout(120_000)  # JupyterLab is large
         b.go().page.locator('.jp-Notebook .jp-Cell').first.wait_for(timeout=90_000)
         b.page.get_by_text('| Idle').first.wait_for(timeout=90_000)  # the kernel is there
         b.page.locator('.jp-Notebook .jp-Cell .cm-content').first.click()
@@ -441,14 +452,16 @@ def cell(p):
         me.page.wait_for_timeout(600)
         me.wait('1 hint').press('Control+z').wait('1 hint')
         same(me.picture(), hinted, 'undo of an arrow key')
+        faint = me.slide('#saturation', 0.5).wait('1 hint').picture()
         me.push('#save').wait('Saved kingfisher_color.png')
         saved = folder / 'kingfisher_color.hints.json'
         assert Image.open(folder / 'kingfisher_color.png').size == size and saved.exists()
-        me.push('#clear').wait('0 hints').page.set_input_files('#hints', str(saved))
-        same(me.wait('1 hint').picture(), hinted, 'reopened')
+        me.push('#clear').wait('0 hints').slide('#saturation', 1).wait('0 hints')
+        me.page.set_input_files('#hints', str(saved))
+        same(me.wait('1 hint').picture(), faint, 'reopened')
         me.page.set_input_files('#photo', str(p.write('letter.jpg', 'a letter')))
         me.wait('photo')
-        same(me.picture(), hinted, 'after a bad file')
+        same(me.picture(), faint, 'after a bad file')
         assert took < slowest, f'{took:.1f} s from click to picture'
         return f'click to picture {took:.2f} s'
 

@@ -1,11 +1,13 @@
-"""PSNR against the number of hints: hints.py PHOTOS ... [--out FOLDER] [--n 500] [--size 256] [--weights BRANCH]
+"""PSNR against the number of hints: hints.py PHOTOS ... [--out FOLDER] [--n 500] [--size 256]
 
 Validation photos (by content hash, never trained on) at a small size; random places show the mean colour of
-7 x 7 pixels, as in Zhang et al. 2017. Systems: Levin's (2004), which has hints alone, and `HandColorizer`, which
-has hints and the automatic colours; with --weights also a trained `HintBranch`. The same call goes on where it was.
+7 x 7 pixels, as in Zhang et al. 2017. Systems: Levin's (2004), which has hints alone, and `HandColorizer`,
+which has hints and the automatic colours; with --weights also a trained `HintBranch`. The same call goes on
+where it was; a folder that holds a measurement of other weights, size or share of photos is refused.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 import numpy as np
@@ -15,9 +17,10 @@ import torch.nn.functional as F
 from fastcore.script import call_parse
 from PIL import Image
 from colorize_nb.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor
-from colorize_nb.colorize import Colorizer
+from colorize_nb.colorize import Colorizer, weights_file
 from colorize_nb.data import PhotoCache, is_valid
-from colorize_nb.encoders import load_weights
+from colorize_nb.encoders import WeightsError, load_weights
+from colorize_nb.files import replacing, sha256_of
 from colorize_nb.hints import HandColorizer, Hint, levin
 from colorize_nb.metrics import bootstrap, psnr
 from colorize_nb.photo import find_photos, write_csv
@@ -67,6 +70,35 @@ def measure_photo(photo, seed, colorizer, branch):
     return rows
 
 
+def settings(size, valid_pct, branch):
+    "What must be the same for all rows of a table"
+    shown = sha256_of(weights_file())[:16], sha256_of(branch)[:16] if branch else None
+    return dict(size=size, valid_pct=valid_pct, counts=list(counts), weights=shown[0], branch=shown[1])
+
+
+def earlier(out, now):
+    "The rows that an earlier call of the same measurement has written"
+    table, run = out / 'hints.csv', out / 'run.json'
+    if not table.exists():
+        return []
+    try:
+        then = json.loads(run.read_text())
+    except (OSError, ValueError) as e:
+        raise ValueError(f'{run}: {e}: nobody can say what {table.name} measured; take another --out') from e
+    other = [f'{k} {then.get(k)!r}, now {v!r}' for k, v in now.items() if then.get(k) != v]
+    if other:
+        raise ValueError(f'{out} was measured with {"; ".join(other)}: delete it or take another --out')
+    return pd.read_csv(table).to_dict('records')
+
+
+def keep(out, rows, now):
+    "Write the rows and what they are"
+    about = dict(provenance(), photos=len({row['photo'] for row in rows}), seed='rank of the photo', **now)
+    with replacing(out / 'run.json') as part:
+        part.write_text(json.dumps(about, indent=1) + '\n')
+    write_csv(out / 'hints.csv', rows)
+
+
 def summary(table):
     "Mean PSNR with its interval for each system and number of hints, and paired differences to Levin's"
     rows = []
@@ -81,38 +113,45 @@ def summary(table):
     return rows
 
 
-@call_parse
-def main(
-    photos: Annotated[str, {'nargs': '+'}],  # folders of colour photos
-    out: str = 'data/results/hints',  # folder for hints.csv (a row a photo), summary.csv and run.json
-    n: int = 500,  # photos
-    valid_pct: float = 0.05,  # share that the trainings keep for validation; 1 takes all
-    size: int = 256,  # short side that the network sees, pixels
-    weights: str = None,  # of a trained HintBranch
-):
-    "Measure colours by hand on validation photos."
+def measure(photos, out, n, valid_pct, size, weights):
+    "All photos that are not measured yet, then the means"
+    now = settings(size, valid_pct, weights)
     cache = PhotoCache(find_photos(photos), size * 9 // 8)
-    chosen = sorted(
-        (i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda item: item[1]
-    )[:n]
+    here = sorted((i for i in cache.items if valid_pct >= 1 or is_valid(i[1], valid_pct)), key=lambda i: i[1])
+    if not here:
+        found = f'{len(cache.items)} photos in {", ".join(map(str, photos))}'
+        raise ValueError(f'{found}, none of them kept for validation: --valid-pct 1 takes all')
     where = {item[1]: i for i, item in enumerate(cache.items)}
-    colorizer = Colorizer(size=size, device='cpu')
-    branch = load_weights(weights) if weights else None
-    file = Path(out) / 'hints.csv'
-    rows = pd.read_csv(file).to_dict('records') if file.exists() else []
+    colorizer, branch = Colorizer(size=size, device='cpu'), load_weights(weights) if weights else None
+    out.mkdir(parents=True, exist_ok=True)
+    rows = earlier(out, now)
     done = {row['photo'] for row in rows}
-    for k, item in enumerate(chosen):
+    for k, item in enumerate(here[:n]):
         if item[1][:16] in done:
             continue
         photo = Image.fromarray(np.array(cache.pixels(where[item[1]])))
         rows += [dict(photo=item[1][:16], **row) for row in measure_photo(photo, k, colorizer, branch)]
-        if k % 10 == 9 or k == len(chosen) - 1:
-            write_csv(file, rows)
-            print(k + 1, 'of', len(chosen), flush=True)
+        if k % 10 == 9 or k == len(here[:n]) - 1:
+            keep(out, rows, now)
+            print(k + 1, 'of', len(here[:n]), flush=True)
     table = summary(pd.DataFrame(rows))
-    write_csv(Path(out) / 'summary.csv', table)
+    write_csv(out / 'summary.csv', table)
+    return table
+
+
+@call_parse
+def main(
+    photos: Annotated[str, {'nargs': '+'}],  # folders of colour photos
+    out: Path = Path('data/results/hints'),  # folder for hints.csv (a row a photo), summary.csv and run.json
+    n: int = 500,  # photos
+    valid_pct: float = 0.05,  # share that the trainings keep for validation; 1 takes all
+    size: int = 256,  # short side that the network sees, pixels
+    weights: Path = None,  # of a trained HintBranch
+):
+    "Measure colours by hand on validation photos."
+    try:
+        table = measure(photos, out, n, valid_pct, size, weights)
+    except (WeightsError, OSError, ValueError) as e:
+        sys.exit(f'hints.py: {e}')
     print(pd.DataFrame(table).round(2).to_string())
-    about = dict(
-        provenance(), photos=len({row['photo'] for row in rows}), size=size, seed='rank of the photo'
-    )
-    (Path(out) / 'run.json').write_text(json.dumps(about, indent=1) + '\n')
+    print((out / 'run.json').read_text())

@@ -86,7 +86,7 @@ def _power(x, p):
 def _full(x):
     return x if x.dtype == torch.float64 else x.float()  # bf16 and fp16 are too coarse for Lab
 
-# %% ../nbs/01_color.ipynb #9a4f1dd9
+
 def srgb_to_linear(
     rgb: Tensor,  # (..., 3, H, W), sRGB 0..1
 ) -> Tensor:  # same shape, linear light 0..1

@@ -21,8 +21,9 @@ from fastcore.script import call_parse
 from PIL import Image
 from .colorize import Colorizer
 from .easel import Easel, hints_file
+from .encoders import WeightsError
 from .files import PhotoError, find_photos, package_dir, photos_dir
-from .hints import HintError, write_hints
+from .hints import HintError
 from .metadata import image_bytes
 
 # %% ../nbs/15_studio.ipynb #f29118bf
@@ -165,7 +166,7 @@ def packed(
         file = Path(folder) / f'photo{Path(name).suffix}'
         if what == 'photo':
             return easel.save(file)[0].read_bytes()
-        return write_hints(hints_file(file), easel.state.hints, easel.hand.size, easel.key).read_bytes()
+        return easel.keep(hints_file(file)).read_bytes()
 
 
 def about(
@@ -281,7 +282,7 @@ def canvas_file(
     "One of the three files that a browser gets."
     return (package_dir() / 'canvas' / name).read_text('utf-8')
 
-# %% ../nbs/15_studio.ipynb #1600000e
+
 def sentence(
     e: Exception,  # one that a person has caused, or their disk
 ) -> str:
@@ -378,7 +379,7 @@ def studio(
             if not no_browser:
                 webbrowser.open(address)
             uvicorn.Server(uvicorn.Config(app, log_level='warning')).run(sockets=[listening])
-    except (ImportError, OSError, ValueError) as e:
+    except (ImportError, OSError, ValueError, WeightsError) as e:
         sys.exit(f'colorize-studio: {e}')
 
 # %% ../nbs/15_studio.ipynb #15000017
