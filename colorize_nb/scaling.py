@@ -1,4 +1,4 @@
-"""The command of lesson 12 on as many machines as there are: blocks of photos go to actors, what is done is known, a dead worker costs a block, and a dead driver nothing.
+"""The command of lesson 12 on as many machines as there are: blocks of photos go to actors, what is done is known, a dead worker costs a block, and a dead driver nothing. And the command of lesson 08, with one training for many GPUs.
 
 Docs: https://colorize-nb.github.io/colorize_nb/scaling.html.md"""
 
