@@ -317,6 +317,8 @@ def shared(
         return dls
     if dls.train.bs < n_ranks():
         raise RankError(f'{n_ranks()} processes cannot share a batch of {dls.train.bs}: give a larger --bs')
+    if isinstance(dls.train, SharedDL):
+        return dls
     train, valid = (dl.new(cls=SharedDL) for dl in (dls.train, dls.valid))
     train.seed, train.epoch = dls.train.seed, dls.train.epoch
     ours = DataLoaders(train, valid, path=dls.path, device=dls.device)
