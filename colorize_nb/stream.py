@@ -30,11 +30,9 @@ class ShardPhotos:
     ):
         self.side, self.broken, self._ahead = side, [], None
         self.hashes = shard_hashes(place)  # shard -> hashes of its photos, in order
-        first = {}
-        for shard, hashes in self.hashes.items():
-            for n, sha in enumerate(hashes):
-                first.setdefault(sha, (shard, n))
-        items = [(shard, sha, n) for sha, (shard, n) in first.items()]
+        places = [(shard, sha, n) for shard, found in self.hashes.items() for n, sha in enumerate(found)]
+        first = {sha: (shard, sha, n) for shard, sha, n in reversed(places)}
+        items = [item for item in places if first[item[1]] == item]  # a copy is left out
         drawn = sorted(random.Random(123).sample(range(len(items)), min(limit or len(items), len(items))))
         self.items = [items[i] for i in drawn]  # (shard, sha1, place in the shard)
         self.numbers = {(shard, n): i for i, (shard, _, n) in enumerate(self.items)}
@@ -62,7 +60,7 @@ def read(
     if n + 1 != len(known):
         raise ShardError(other)
 
-
+# %% ../nbs/07_stream.ipynb #58779f85
 @patch(as_prop=True)
 def fingerprint(self: ShardPhotos) -> str:
     "Which photos these are, by content and order, and in how many shards they lie."
@@ -153,10 +151,16 @@ class StreamDL(SharedDL):
         return (TensorImage(torch.from_numpy(self.dataset.photos.decode(i, data)).permute(2, 0, 1)),)
 
     def __iter__(self):
+        said = ''
         try:
             yield from super().__iter__()
-        except ShardError as e:  # of a worker process, with its traceback as text
-            raise ShardError(str(e).strip().splitlines()[-1].split('ShardError: ')[-1]) from e
+        except ShardError as e:
+            said = (
+                str(e).strip().splitlines()[-1].split('ShardError: ')[-1]
+            )  # a worker sends its traceback, too
+            e.__traceback__ = None  # it holds the workers; they may go
+        if said:
+            raise ShardError(said)
 
 # %% ../nbs/07_stream.ipynb #c7df5e5d
 def stream_dls(
