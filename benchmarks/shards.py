@@ -13,12 +13,12 @@ import os
 import random
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
 import torch
+import webdataset  # noqa: F401  a second that belongs to the program, not to an epoch
 from fastcore.script import call_parse
 from colorize_nb.data import PhotoCache, photo_dls
 from colorize_nb.files import find_photos, photos_dir
@@ -26,12 +26,10 @@ from colorize_nb.runs import provenance
 from colorize_nb.shards import make_shards
 from colorize_nb.stream import ShardPhotos, stream_dls
 
-bytes_a_unit = 1 if sys.platform == 'darwin' else 1024  # of ru_maxrss
 
-
-def peak():
-    "Megabytes that this process has held at most."
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_a_unit / 1e6
+def held():
+    "Megabytes that this process holds now, without its workers (Linux)."
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def cpu_seconds():
@@ -53,16 +51,17 @@ def loaders(folder, kind, paths, how):
 def epoch(folder, kind, paths, how, threads):
     "One epoch in a fresh process: photos, seconds, processor seconds, seconds to start, megabytes."
     torch.set_num_threads(threads)
-    before = peak()
+    before, photos, most = held(), 0, 0
     dls, start = loaders(folder, kind, paths, how)
     cpu, clock = cpu_seconds(), time.perf_counter()
-    photos = sum(len(L) for L, ab in dls.train)
+    for L, ab in dls.train:
+        photos, most = photos + len(L), max(most, held())
     return dict(
         photos=photos,
         seconds=time.perf_counter() - clock,
         cpu=cpu_seconds() - cpu,
         start=start,
-        memory=peak() - before,
+        memory=most - before,
     )
 
 
