@@ -37,6 +37,7 @@ from .files import sha256_of
 from .metadata import image_bytes
 from .ranks import RankError, agreed, first_on_machine, from_first, joined, mean_of, n_ranks
 from .ranks import rank, shared, total
+from .stream import ShardPhotos, stream_dls
 from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
 from .training import real_colour, runaway, used_model, valid_L1, valid_colour
 from .unet import create_generator, generator_names
@@ -498,12 +499,14 @@ def not_a_file(path: Path):  # of a folder that may have to be made
         raise ValueError(f'{path} is a file: give a folder')
 
 # %% ../nbs/08_runs.ipynb #c3d4e5f2
-_may_change = {'photos', 'out', 'draw', 'every', 'workers', 'device', 'precision', 'restart'}
+_may_change = {'photos', 'shards', 'out', 'draw', 'every', 'workers', 'device', 'precision', 'restart'}
 
 
 def _settings(o):
     "The options that make a run what it is; photos and weights to start from by their content."
     known = {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items() if k not in _may_change}
+    if not o.shards:
+        del known['buffer']
     if o.init:
         known['init_sha256'] = sha256_of(o.init)
     return known
@@ -511,6 +514,8 @@ def _settings(o):
 
 def _check_together(o):
     "Refuse options that do not go together, before hours are spent."
+    if o.photos and o.shards:
+        raise ArgumentError(None, 'photos come from --photos or from --shards, not from both')
     net = net_config(o.net)
     try:
         paper = on_paper(o.generator, **net) if net else None
@@ -522,12 +527,15 @@ def _check_together(o):
 # %% ../nbs/08_runs.ipynb #s2d4e5f2
 def _loaders(o):
     "Batches of the photos that the options name."
+    how = dict(min_scale=o.min_scale, valid_pct=o.valid_pct, old_film=o.old_film)
+    device, side = o.device or default_device(), o.size * 9 // 8
+    if o.shards:
+        photos = from_first(lambda: ShardPhotos(o.shards, side, o.limit))
+        return stream_dls(photos, o.size, o.bs, o.seed, o.workers, device, o.buffer, **how)
     paths = find_photos(o.photos or photos_dir() / 'color')
     if o.limit:
         paths = sorted(random.Random(123).sample(paths, min(o.limit, len(paths))))
-    photos = first_on_machine(lambda: PhotoCache(paths, o.size * 9 // 8))
-    how = dict(min_scale=o.min_scale, valid_pct=o.valid_pct, old_film=o.old_film)
-    device = o.device or default_device()
+    photos = first_on_machine(lambda: PhotoCache(paths, side))
     return photo_dls(photos, o.size, o.bs, o.seed, o.workers, device, **how)
 
 # %% ../nbs/08_runs.ipynb #s3d4e5f2
@@ -620,6 +628,7 @@ def _train(o):
 @call_parse
 def main(
     photos: Annotated[Path, Path.exists, {'nargs': '+'}] = None,  # colour photos, or folders; default our own
+    shards: Annotated[str, {'nargs': '+'}] = None,  # in their place: shards, folders, addresses or patterns
     out: Annotated[Path, not_a_file] = Path('runs/first'),  # folder for checkpoints, log, pictures, weights
     generator: Annotated[str, known_generator] = 'lite_unet',  # which network
     net: Annotated[str, net_config] = '',  # its settings, as n_down=7
@@ -650,6 +659,7 @@ def main(
     colour: Annotated[float, 0] = 0.0,  # weight of the price for lack of colour
     seed: Annotated[int, 0, 2**32 - 1] = 0,  # of order, crops and new layers
     limit: Annotated[int, 0] = 0,  # draw so many photos, with seed 123; 0 is all
+    buffer: Annotated[int, 1, 10_000_000] = 2000,  # photos in the box that mixes those of shards
     draw: Annotated[Path, Path.exists] = None,  # photos to draw after each epoch; default some to validate
     every: Annotated[float, 0] = 120,  # seconds between checkpoints: what a kill can cost
     workers: Annotated[int, 0, 256] = 0,  # processes that load photos

@@ -24,12 +24,13 @@ class ShardPhotos:
 
     def __init__(
         self,
-        place: 'str | Path',  # a shard, a folder or address with shards, or a pattern
+        places: 'str | Path | list',  # shards, folders or addresses with shards, or patterns
         side: int = 144,  # short side in pixels to which a photo is shrunk when it is read
         limit: int = 0,  # draw so many photos, with seed 123; 0 is all
     ):
         self.side, self.broken, self._ahead = side, [], None
-        self.hashes = shard_hashes(place)  # shard -> hashes of its photos, in order
+        listed = [places] if isinstance(places, (str, Path)) else places
+        self.hashes = {k: v for place in listed for k, v in shard_hashes(place).items()}  # shard -> hashes
         places = [(shard, sha, n) for shard, found in self.hashes.items() for n, sha in enumerate(found)]
         first = {sha: (shard, sha, n) for shard, sha, n in reversed(places)}
         items = [item for item in places if first[item[1]] == item]  # a copy is left out
