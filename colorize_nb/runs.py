@@ -505,8 +505,6 @@ _may_change = {'photos', 'shards', 'out', 'draw', 'every', 'workers', 'device', 
 def _settings(o):
     "The options that make a run what it is; photos and weights to start from by their content."
     known = {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items() if k not in _may_change}
-    if not o.shards:
-        del known['buffer']
     if o.init:
         known['init_sha256'] = sha256_of(o.init)
     return known
@@ -514,8 +512,6 @@ def _settings(o):
 
 def _check_together(o):
     "Refuse options that do not go together, before hours are spent."
-    if o.photos and o.shards:
-        raise ArgumentError(None, 'photos come from --photos or from --shards, not from both')
     net = net_config(o.net)
     try:
         paper = on_paper(o.generator, **net) if net else None
@@ -668,6 +664,8 @@ def main(
     restart: bool = False,  # forget the checkpoints in the folder and begin anew
 ):
     "Train a generator on your own photos. Run the same command again after a kill: it goes on where it was."
+    if photos and shards:
+        raise ArgumentError(None, 'photos come from --photos or from --shards, not from both')
     o = SimpleNamespace(**{**locals(), 'out': Path(out)})
     _check_together(o)
     try:
