@@ -9,7 +9,7 @@ __all__ = ['patience', 'RankError', 'n_ranks', 'rank', 'total', 'joined', 'in_ra
            'from_first', 'first_on_machine', 'agreed', 'same_start', 'SharedDL', 'shared', 'Ranks']
 
 # %% ../nbs/07_ranks.ipynb #282868f2
-import os, pickle, re, socket, tempfile, time
+import os, pickle, re, signal, socket, tempfile, threading, time
 from argparse import ArgumentError
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
@@ -108,6 +108,8 @@ def _may_speak(store):
 # %% ../nbs/07_ranks.ipynb #e6fc377a
 def _end(error, store):
     "One process ends: with its error, or in silence where another has spoken."
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it as soon as one has ended
     speaks, who = _may_speak(store), f'rank {rank()} of {n_ranks()}'
     dist.destroy_process_group()  # the others notice
     if not speaks:
@@ -310,7 +312,7 @@ class SharedDL(SeededDL):
 
 # %% ../nbs/07_ranks.ipynb #3c1d677b
 def shared(
-    dls: DataLoaders,  # made by `photo_dls`, the same on all ranks
+    dls: DataLoaders,  # made by `photo_dls` or `stream_dls`, the same on all ranks
 ) -> DataLoaders:  # of this rank's share; `dls` itself in one process
     "Loaders that give each rank its own photos."
     if n_ranks() == 1:

@@ -64,9 +64,10 @@ def read(
 # %% ../nbs/07_stream.ipynb #58779f85
 @patch(as_prop=True)
 def fingerprint(self: ShardPhotos) -> str:
-    "Which photos these are, by content and order, and in how many shards they lie."
-    content = hashlib.sha256(' '.join(sha for _, sha, _ in self.items).encode()).hexdigest()
-    return f'{len(self)} photos in {len(self.hashes)} shards, {content[:16]}'
+    "Which photos these are, by content and order, and where in their shards they lie."
+    content = ' '.join(f'{sha} {n}' for _, sha, n in self.items)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return f'{len(self)} photos in {len(self.hashes)} shards, {digest[:16]}'
 
 # %% ../nbs/07_stream.ipynb #7952b344
 @patch
