@@ -9,7 +9,7 @@ __all__ = ['commands', 'without_body', 'fault', 'check_options', 'read_options',
            'main']
 
 # %% ../nbs/20_commands.ipynb #d0000004
-import argparse, ast, inspect, math, signal, sys, threading, warnings
+import argparse, ast, inspect, math, os, signal, sys, threading, warnings
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -170,7 +170,8 @@ def terminable():
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is end:  # a rank that ends wants to finish its line
+            signal.signal(signal.SIGTERM, before)
 
 # %% ../nbs/20_commands.ipynb #db000028
 def call(
@@ -196,7 +197,8 @@ _ended = 'nothing is left half-written'
 def _last_line(error):
     "Of an end that somebody else has caused: what to say, and the exit code."
     if isinstance(error, argparse.ArgumentError):
-        return f'{str(error).splitlines()[0]} (--help lists the options)', 2
+        once = os.environ.get('LOCAL_RANK', '0') == '0'  # torchrun starts several, all with the same options
+        return f'{str(error).splitlines()[0]} (--help lists the options)' * once, 2
     if isinstance(error, Terminated):
         return f'ended by SIGTERM; {_ended}', 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):

@@ -11,6 +11,7 @@ __all__ = ['load_checkpoint', 'Resume', 'middle_squares', 'TrainLog', 'KeepWeigh
 # %% ../nbs/08_runs.ipynb #f99f790a
 import ast, json, os, platform, random, re, shutil, subprocess, sys, time, zipfile
 from argparse import ArgumentError
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated
@@ -25,7 +26,7 @@ from filelock import FileLock, Timeout
 
 # %% ../nbs/08_runs.ipynb #s19f790a
 from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_image, to_tensor
-from .data import photo_dls
+from .data import PhotoCache, photo_dls
 from .encoders import WeightsError, known_device, lite0_features, load_weights
 from .encoders import on_paper, save_weights
 from .losses import ColorLoss, GANLoss, PerceptualLoss
@@ -34,6 +35,9 @@ from .photo import PhotoError, find_photos, open_photo, package_dir, photos_dir
 from .photo import replacing, write_csv
 from .files import sha256_of
 from .metadata import image_bytes
+from .ranks import RankError, agreed, first_on_machine, from_first, joined, mean_of, n_ranks
+from .ranks import rank, shared, total
+from .stream import ShardPhotos, stream_dls
 from .training import Adversary, TrainingError, color_learner, fast_bf16, precisions
 from .training import real_colour, runaway, used_model, valid_L1, valid_colour
 from .unet import create_generator, generator_names
@@ -96,11 +100,13 @@ class Resume(Callback):
         self.about = dict(self.settings)
         if hasattr(self.dls, 'photos'):
             self.about['fingerprint'] = self.dls.photos.fingerprint
-        state = load_checkpoint(self.folder)
+        state = from_first(lambda: load_checkpoint(self.folder))
         if state:
             self.resume(state)
-        with replacing(self.folder / 'config.json') as part:  # for people: a run asks its checkpoint
-            part.write_text(json.dumps(self.about, indent=1))
+        agreed('photos or settings', [self.about, self.learn.autocast.precision])
+        if rank() == 0:
+            with replacing(self.folder / 'config.json') as part:  # for people: a run asks its checkpoint
+                part.write_text(json.dumps(self.about, indent=1))
         print(f'computes in {self.learn.autocast.precision}', flush=True)
 
     def resume(self, state):
@@ -163,9 +169,8 @@ class Resume(Callback):
 
     def before_batch(self):  # dropout too is a function of (seed, epoch, batch)
         if self.training:
-            torch.manual_seed(
-                random.Random(f'{self.dls.train.seed} {self.epoch} {self.batch}').getrandbits(63)
-            )
+            place = f'{self.dls.train.seed} {self.epoch} {self.batch}' + f' {rank()}' * (rank() > 0)
+            torch.manual_seed(random.Random(place).getrandbits(63))
 
     def after_batch(self):
         if self.training and time.time() - self.saved > self.every:
@@ -173,6 +178,8 @@ class Resume(Callback):
 
     def save(self, epoch, batch):
         self.learn.finite.check_weights()  # the last good checkpoint stays
+        if rank() > 0:
+            return
         state = dict(
             model=self.model.state_dict(),
             opt=self.opt.opt.state_dict(),
@@ -256,7 +263,8 @@ class TrainLog(Callback):
             if hasattr(self.learn, 'adversary')
             else dict(train_loss=self.loss.detach())
         )
-        self.steps.append({k: float(v) for k, v in parts.items()})
+        mean = mean_of(torch.stack([v.float() for v in parts.values()]), len(self.x))
+        self.steps.append(dict(zip(parts, mean.tolist())))
         self.seen += 1
         if time.time() - self.said < self.every:
             return
@@ -283,6 +291,8 @@ class TrainLog(Callback):
             minutes=round(self.spent / 60, 2),
         )
         self.rows.append(row)
+        if rank() > 0:
+            return
         write_csv(self.folder / 'log.csv', self.rows)
         print(
             '  '.join(f'{k} {v:.4f}' if isinstance(v, float) else f'{k} {v}' for k, v in row.items()),
@@ -334,10 +344,11 @@ class KeepWeights(Callback):
         with torch.no_grad():
             for batch in self.dls.valid:
                 L, ab = (t.as_subclass(Tensor) for t in batch)
-                numbers = [float(f(model(L), ab, L)) for f in (valid_L1, valid_colour, real_colour)]
+                pred = model(L)
+                numbers = [len(L) * float(f(pred, ab, L)) for f in (valid_L1, valid_colour, real_colour)]
                 seen.append([len(L), *numbers])
-        mean = [sum(row[0] * row[k] for row in seen) / sum(row[0] for row in seen) for k in (1, 2, 3)]
-        return dict(zip(('valid_L1', 'valid_colour', 'real_colour'), mean))
+        photos, *sums = total(torch.tensor(seen, dtype=torch.float64).view(-1, 4).sum(0)).tolist()
+        return {k: v / photos for k, v in zip(('valid_L1', 'valid_colour', 'real_colour'), sums)}
 
     def reason(self):
         rows = self.learn.train_log.rows
@@ -349,10 +360,14 @@ class KeepWeights(Callback):
             raise CancelFitException()
         if self.factor and self.epoch == 0 and not self.start:
             self.start = [self.look()]
-            save_weights(used_model(self.learn), self.file)  # worth keeping if all that follows is worse
+            self.keep()  # worth keeping if all that follows is worse
 
     def after_epoch(self):
         if self.epoch >= self.learn.resume.start_epoch and not self.reason():
+            self.keep()
+
+    def keep(self):
+        if rank() == 0:
             save_weights(used_model(self.learn), self.file)
 
 # %% ../nbs/08_runs.ipynb #eecc4f19
@@ -369,7 +384,7 @@ def run_learner(
     "A `color_learner` that lives in a folder: it resumes after a kill, logs, draws and keeps its weights."
     Path(folder).mkdir(parents=True, exist_ok=True)
     cbs = [TrainLog(folder, batch=draw), Resume(folder, every, settings), KeepWeights(folder, stop)]
-    return color_learner(dls, generator, cbs=cbs, **kwargs)
+    return color_learner(shared(dls), generator, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_runs.ipynb #2f3cbd40
 def _show_row(ax, file, n):
@@ -484,7 +499,7 @@ def not_a_file(path: Path):  # of a folder that may have to be made
         raise ValueError(f'{path} is a file: give a folder')
 
 # %% ../nbs/08_runs.ipynb #c3d4e5f2
-_may_change = {'photos', 'out', 'draw', 'every', 'workers', 'device', 'precision', 'restart'}
+_may_change = {'photos', 'shards', 'out', 'draw', 'every', 'workers', 'device', 'precision', 'restart'}
 
 
 def _settings(o):
@@ -508,20 +523,16 @@ def _check_together(o):
 # %% ../nbs/08_runs.ipynb #s2d4e5f2
 def _loaders(o):
     "Batches of the photos that the options name."
+    how = dict(min_scale=o.min_scale, valid_pct=o.valid_pct, old_film=o.old_film)
+    device, side = o.device or default_device(), o.size * 9 // 8
+    if o.shards:
+        photos = from_first(lambda: ShardPhotos(o.shards, side, o.limit))
+        return stream_dls(photos, o.size, o.bs, o.seed, o.workers, device, o.buffer, **how)
     paths = find_photos(o.photos or photos_dir() / 'color')
     if o.limit:
         paths = sorted(random.Random(123).sample(paths, min(o.limit, len(paths))))
-    return photo_dls(
-        paths,
-        size=o.size,
-        bs=o.bs,
-        seed=o.seed,
-        num_workers=o.workers,
-        device=o.device or default_device(),
-        min_scale=o.min_scale,
-        valid_pct=o.valid_pct,
-        old_film=o.old_film,
-    )
+    photos = first_on_machine(lambda: PhotoCache(paths, side))
+    return photo_dls(photos, o.size, o.bs, o.seed, o.workers, device, **how)
 
 # %% ../nbs/08_runs.ipynb #s3d4e5f2
 def _loss(o, model, dls):
@@ -570,15 +581,16 @@ def _learner(o):
     return run_learner(dls, model, o.out, o.every, o.stop if o.gan else 0.0, _drawn(o), **how)
 
 # %% ../nbs/08_runs.ipynb #s5d4e5f2
-def _train(o):
-    "Train from the first or the last checkpoint to the end."
-    left = [*o.out.glob('.*.part')]  # of a killed run, half-written
+def _clear(o):
+    "Remove what a killed run has left half-written; with --restart its checkpoints too."
+    left = [*o.out.glob('.*.part')]
     for file in left + [*o.out.glob('checkpoint*.pt')] * o.restart:
         file.unlink()
-    learn = _learner(o)
-    fit = learn.fit if o.schedule == 'flat' else learn.fit_one_cycle
-    fit(o.epochs, slice(o.encoder_lr, o.lr), wd=o.wd)
-    made = dict(provenance(), minutes=learn.train_log.rows[-1]['minutes'])
+
+
+def _finish(o, learn):
+    "Write down what was done."
+    made = dict(provenance(), minutes=learn.train_log.rows[-1]['minutes'], processes=n_ranks())
     made.update(n_train=len(learn.dls.train_ds), n_valid=len(learn.dls.valid_ds), **vars(o))
     made.update(precision=learn.autocast.precision)
     with replacing(o.out / 'run.json') as part:
@@ -586,10 +598,33 @@ def _train(o):
     weights = o.out / 'weights.safetensors'
     print(f'{weights}  ({weights.stat().st_size / 1e6:.1f} MB, {made["minutes"]:.0f} min)', flush=True)
 
+# %% ../nbs/08_runs.ipynb #a1b2c3d4
+@contextmanager
+def _alone(folder):
+    "One training in a folder at a time: however many processes it has, the first holds the lock."
+    from_first(lambda: folder.mkdir(parents=True, exist_ok=True))
+    lock = FileLock(folder / '.lock', timeout=0)
+    from_first(lambda: lock.acquire() and None)
+    try:
+        yield
+    finally:
+        lock.release()  # where it is held
+
+# %% ../nbs/08_runs.ipynb #a1b2c3d5
+def _train(o):
+    "Train from the first or the last checkpoint to the end."
+    from_first(lambda: _clear(o))
+    learn = _learner(o)
+    fit = learn.fit if o.schedule == 'flat' else learn.fit_one_cycle
+    fit(o.epochs, slice(o.encoder_lr, o.lr), wd=o.wd)
+    if rank() == 0:
+        _finish(o, learn)
+
 # %% ../nbs/08_runs.ipynb #c3d4e5f3
 @call_parse
 def main(
     photos: Annotated[Path, Path.exists, {'nargs': '+'}] = None,  # colour photos, or folders; default our own
+    shards: Annotated[str, {'nargs': '+'}] = None,  # in their place: shards, folders, addresses or patterns
     out: Annotated[Path, not_a_file] = Path('runs/first'),  # folder for checkpoints, log, pictures, weights
     generator: Annotated[str, known_generator] = 'lite_unet',  # which network
     net: Annotated[str, net_config] = '',  # its settings, as n_down=7
@@ -620,6 +655,7 @@ def main(
     colour: Annotated[float, 0] = 0.0,  # weight of the price for lack of colour
     seed: Annotated[int, 0, 2**32 - 1] = 0,  # of order, crops and new layers
     limit: Annotated[int, 0] = 0,  # draw so many photos, with seed 123; 0 is all
+    buffer: Annotated[int, 1, 10_000_000] = 2000,  # photos in the box that mixes those of shards
     draw: Annotated[Path, Path.exists] = None,  # photos to draw after each epoch; default some to validate
     every: Annotated[float, 0] = 120,  # seconds between checkpoints: what a kill can cost
     workers: Annotated[int, 0, 256] = 0,  # processes that load photos
@@ -628,14 +664,15 @@ def main(
     restart: bool = False,  # forget the checkpoints in the folder and begin anew
 ):
     "Train a generator on your own photos. Run the same command again after a kill: it goes on where it was."
+    if photos and shards:
+        raise ArgumentError(None, 'photos come from --photos or from --shards, not from both')
     o = SimpleNamespace(**{**locals(), 'out': Path(out)})
     _check_together(o)
     try:
-        o.out.mkdir(parents=True, exist_ok=True)
-        with FileLock(o.out / '.lock', timeout=0):
+        with joined(device) as o.device, _alone(o.out):
             print(json.dumps(vars(o), default=str), flush=True)
             _train(o)
     except Timeout:
         sys.exit(f'another training is at work in {out}: wait for its end, or use another --out')
-    except (TrainingError, WeightsError, PhotoError, OSError) as e:
+    except (TrainingError, WeightsError, PhotoError, RankError, OSError) as e:
         sys.exit(str(e))

@@ -1,4 +1,4 @@
-"""The command of lesson 12 on as many machines as there are: blocks of photos go to actors, what is done is known, a dead worker costs a block, and a dead driver nothing.
+"""The command of lesson 12 on as many machines as there are: blocks of photos go to actors, what is done is known, a dead worker costs a block, and a dead driver nothing. And the command of lesson 08, with one training for many GPUs.
 
 Docs: https://colorize-nb.github.io/colorize_nb/scaling.html.md"""
 
@@ -28,15 +28,9 @@ from .archive import Work, settings_text
 from .colorize import Colorizer
 from .files import photo_suffixes, replacing, write_csv
 from .journal import Outcome, Task, WrongCall, other_names, reason_of, result_name
-from .shards import ShardError, open_place, read_shard, told, write_shard
+from .shards import ShardError, address_in, open_place, read_shard, told, write_shard
 
 # %% ../nbs/19_scaling.ipynb #51a00011
-def _joined(place, name):
-    "The address of something inside a place; options of an address stay at its end."
-    base, mark, options = str(place).partition('?') if '://' in str(place) else (str(place), '', '')
-    return f'{base.rstrip("/")}/{name}{mark}{options}'
-
-
 def _absolute(place):
     "A path that means the same to every worker; addresses do anyway."
     return str(place) if '://' in str(place) else os.path.abspath(place)
@@ -68,7 +62,7 @@ def listing(
         suffix = PurePosixPath(name).suffix.lower()
         kind = 'photo' if suffix in photo_suffixes else suffix[1:]
         if kind in ('photo', 'tar', 'parquet') and not any(p.startswith('.') for p in name.split('/')):
-            at = str(place) if alone else _joined(place, name)
+            at = str(place) if alone else address_in(place, name)
             found.append({'name': name, 'at': at, 'stamp': _stamp(info), 'kind': kind})
     return found
 
@@ -146,7 +140,7 @@ def put(
     where = f'{path.rstrip("/")}/{name}'
     if '..' in PurePosixPath(name).parts or name.startswith('/'):
         raise ValueError(f'the name {name[:80]!r} leads out of {out}')
-    with told(_joined(out, name)):
+    with told(address_in(out, name)):
         if files.protocol not in ('s3', 'gcs'):  # a bucket has no folders
             files.makedirs(os.path.dirname(where), exist_ok=True)
         if 'file' not in files.protocol:
@@ -361,7 +355,7 @@ def _adopted(record, known, settings):
         tars = files.glob(f'{path.rstrip("/")}/color-*.tar')
     found, written = {}, {row['result'] for row in known.values()}
     for tar in sorted({PurePosixPath(tar).name for tar in tars} - written):
-        for _, _, about in read_shard(_joined(record.out, tar)):
+        for _, _, about in read_shard(address_in(record.out, tar)):
             if about.get('settings') == settings:
                 name, done = about['source'], Outcome(Path(about['source']), 'colorized')
                 found[name] = _row(name, about['stamp'], tar, done, settings)

@@ -21,6 +21,7 @@ from fastcore.basics import store_attr
 from .color import colourfulness, join_lab, lab_to_rgb
 from .encoders import split_params
 from .losses import ColorLoss, GANLoss
+from .ranks import Ranks, mean_gradients
 
 # %% ../nbs/07_training.ipynb #41d5eda7
 class PassL(Callback):
@@ -67,6 +68,7 @@ class Adversary(Callback):
         real, fake = self.losses(self.L, ab, fake)
         self.optimizer.zero_grad()
         ((real + fake) / 2).backward()
+        mean_gradients(self.discriminator.parameters(), len(self.L))  # of all processes that train
         self.optimizer.step()
         self.discriminator.requires_grad_(False)  # the generator's step must not move it
         self.parts = dict(
@@ -362,6 +364,6 @@ def color_learner(
     "fastai Learner that trains a generator, with or without adversary."
     adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(beta1, 0.999))
     extra = [*([Average(ema)] if ema else []), *([adversary] if adversary else [])]
-    cbs = [PassL(), ChannelsLast(), Autocast(precision), Finite(clip), *cbs, *extra]
+    cbs = [PassL(), ChannelsLast(), Autocast(precision), Finite(clip), Ranks(), *cbs, *extra]
     loss = loss or ColorLoss()
     return _quiet_learner(dls, generator, loss, opt_func=adam, cbs=cbs, adversary=adversary)
