@@ -429,8 +429,8 @@ def cell(p):
     nbformat.write(nb, folder / 'studio.ipynb')
     with lab(folder) as address, Browser(p.playwright, p.path, address.replace('NAME', 'studio')) as b:
         b.page.set_default_navigation_timeout(120_000)  # JupyterLab is large
-        b.go().page.locator('.jp-Notebook .jp-Cell').first.wait_for(timeout=90_000)
-        b.page.get_by_text('| Idle').first.wait_for(timeout=90_000)  # the kernel is there
+        b.go().page.locator('.jp-Notebook .jp-Cell').first.wait_for(timeout=240_000)
+        b.page.get_by_text('| Idle').first.wait_for(timeout=240_000)  # the kernel is there
         b.page.locator('.jp-Notebook .jp-Cell .cm-content').first.click()
         b.page.keyboard.press('Control+Enter')
         me = Person(b.page)

@@ -150,8 +150,8 @@ def opened(p, notebook, limit=300):
         Browser(p.playwright, p.path, address.replace('NAME', 'lesson')) as b,
     ):
         b.page.set_default_navigation_timeout(120_000)  # JupyterLab is large
-        b.go().page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=90_000)
-        b.page.get_by_text('| Idle').first.wait_for(timeout=90_000)  # the kernel is there
+        b.go().page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=240_000)
+        b.page.get_by_text('| Idle').first.wait_for(timeout=240_000)  # the kernel is there
         b.page.get_by_role('menuitem', name='Run').first.click()
         b.page.get_by_text('Run All Cells', exact=True).click()
         w = Widgets(b.page)
