@@ -165,6 +165,30 @@ def linted(paths):
     return found
 
 
+def unknown_names():
+    "Benchmarks and examples have no tests: names that nothing defines, imports that nothing uses"
+    command = [
+        sys.executable,
+        '-m',
+        'ruff',
+        'check',
+        '--isolated',
+        '--select',
+        'F',
+        '--output-format',
+        'json',
+    ]
+    done = subprocess.run(
+        [*command, 'benchmarks', 'examples'], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    found = {}
+    for fault in json.loads(done.stdout):
+        line = f'line {fault["location"]["row"]}: {fault["code"]} {fault["message"]}'
+        found.setdefault(Path(fault['filename']).resolve(), []).append(line)
+    return found
+
+
 def main(wanted):
     "Print the faults; how many stand where none may"
     if find_spec('ruff') is None:
@@ -175,6 +199,8 @@ def main(wanted):
     for page in pages:
         found[page.resolve()] += faults_of_page(page)
     failing = {path: faults for path, faults in found.items() if faults}
+    if not wanted:
+        failing.update(unknown_names())
     for path, faults in failing.items():
         print(path.name, *faults, sep='\n  ')
     print(f'{sum(page.resolve() not in failing for page in pages)} of {len(pages)} pages keep all rules')

@@ -60,7 +60,7 @@ def stages(file, out, runtime):
 def whole(args, threads):
     "(CPU-seconds, seconds, peak GB) of one call of the command."
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    began, _before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     code = 'import resource, subprocess, sys, json; r = subprocess.run(sys.argv[1:], capture_output=True)'
     code += '; u = resource.getrusage(resource.RUSAGE_CHILDREN); assert not r.returncode, r.stderr.decode()'
     code += '; print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1e6]))'

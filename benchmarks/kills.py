@@ -17,7 +17,6 @@ import numpy as np
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.script import call_parse
-from PIL import Image
 from colorize_nb.files import find_photos, photos_dir
 from colorize_nb.photo import open_photo
 
@@ -46,6 +45,17 @@ def album(folder, photos):
         target.parent.mkdir(parents=True, exist_ok=True)
         im.save(target)
     (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff half a photo')
+
+
+def results(folder):
+    "How many results, or parts of a film, a folder holds."
+    return len([p for p in folder.rglob('*') if p.suffix in ('.jpg', '.png', '.tif', '.nut')])
+
+
+def at_work(run, folder, before):
+    "Wait until a run has added its first result, or has ended."
+    while run.poll() is None and results(folder) == before:
+        time.sleep(0.01)
 
 
 def begun(run, folder):
@@ -100,7 +110,8 @@ def main(
                 begun(run, folder / 'killed')
                 time.sleep(chance.uniform(0, 1.2 * work / kills))
             else:
-                time.sleep(chance.uniform(0.5 * first, first + 2 * work / kills))  # so that each adds a little
+                at_work(run, folder / 'killed', done[-1] if done else 0)
+                time.sleep(chance.uniform(0, 1.5 * work / kills))  # so that each adds a little
             run.kill()
             run.wait()
             done.append(results(folder / 'killed'))
