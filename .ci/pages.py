@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 from cells import comments, flags, most_lines, source
@@ -141,23 +142,12 @@ def badly_formatted(paths):
     return [(root / name).resolve() for name in names]
 
 
-def linted(paths):
-    "What ruff finds, by path"
-    command = [
-        sys.executable,
-        '-m',
-        'ruff',
-        'check',
-        '--output-format',
-        'json',
-        '--no-cache',
-        *map(str, paths),
-    ]
+def ruff_faults(*options):
+    "What `ruff check` finds with these options and in these places, by path"
+    command = [sys.executable, '-m', 'ruff', 'check', '--output-format', 'json', '--no-cache', *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode in (0, 1), done.stderr
-    found = {path.resolve(): [] for path in paths}
-    for path in badly_formatted(paths):
-        found[path].append('is not formatted: `make export` does it')
+    found = defaultdict(list)
     for fault in json.loads(done.stdout):
         where = f'cell {fault["cell"]}, ' if fault.get('cell') else ''
         line = f'{where}line {fault["location"]["row"]}: {fault["code"]} {fault["message"]}'
@@ -165,28 +155,17 @@ def linted(paths):
     return found
 
 
+def linted(paths):
+    "What ruff finds, by path"
+    found = ruff_faults(*map(str, paths))
+    for path in badly_formatted(paths):
+        found[path].insert(0, 'is not formatted: `make export` does it')
+    return found
+
+
 def unknown_names():
     "Benchmarks and examples have no tests: names that nothing defines, imports that nothing uses"
-    command = [
-        sys.executable,
-        '-m',
-        'ruff',
-        'check',
-        '--isolated',
-        '--select',
-        'F',
-        '--output-format',
-        'json',
-    ]
-    done = subprocess.run(
-        [*command, 'benchmarks', 'examples'], capture_output=True, text=True, cwd=root, check=False
-    )
-    assert done.returncode in (0, 1), done.stderr
-    found = {}
-    for fault in json.loads(done.stdout):
-        line = f'line {fault["location"]["row"]}: {fault["code"]} {fault["message"]}'
-        found.setdefault(Path(fault['filename']).resolve(), []).append(line)
-    return found
+    return ruff_faults('--isolated', '--select', 'F', 'benchmarks', 'examples')
 
 
 def main(wanted):
