@@ -533,24 +533,30 @@ def run_checks(checks, place):
     return failed
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument(
-        'only',
-        nargs='*',
-        help='names of checks; default all but gpu: ' + ', '.join(c.__name__ for c in (*checks, gpu)),
-    )
-    p.add_argument('--shots', help='folder for screenshots')
+def asked(doc, checks, optional=(), shots=True):
+    "Options, the wanted checks, and the browser to start; ends with a sentence where there is none"
+    every = (*checks, *optional)
+    but = f'; default all but {", ".join(c.__name__ for c in optional)}' if optional else ''
+    p = argparse.ArgumentParser(description=doc.splitlines()[0])
+    p.add_argument('only', nargs='*', help=f'names of checks{but}: ' + ', '.join(c.__name__ for c in every))
+    if shots:
+        p.add_argument('--shots', help='folder for screenshots')
     a = p.parse_args()
     start, path = find_browser()
     if start is None:
         print(path)
-        return 0
+        sys.exit(0)
+    refuse_unknown(a.only, every)
+    wanted = a.only or [c.__name__ for c in checks]
+    return a, [c for c in every if c.__name__ in wanted], start, path
+
+
+def main():
+    a, wanted, start, path = asked(__doc__, checks, optional=(gpu,))
     from colorize_nb.deploy import PageError, write_page
 
-    refuse_unknown(a.only, (*checks, gpu))
     with tempfile.TemporaryDirectory(prefix='colorize_nb_page_') as folder:
-        tmp, usual = Path(folder), [c.__name__ for c in checks]
+        tmp = Path(folder)
         try:
             write_page(tmp / 'site')
             write_page(tmp / 'site', single=True)
@@ -558,8 +564,7 @@ def main():
             print(f'skipped: {e}')
             return 0
         with start() as playwright:
-            place = Place(playwright, path, tmp / 'site', tmp, a.shots)
-            return run_checks([c for c in (*checks, gpu) if c.__name__ in (a.only or usual)], place)
+            return run_checks(wanted, Place(playwright, path, tmp / 'site', tmp, a.shots))
 
 
 if __name__ == '__main__':

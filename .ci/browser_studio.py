@@ -6,7 +6,6 @@ with 1 if one fails, and with 0 and a sentence where there is no browser. Needs 
 and the extra `studio`. `--shots` writes the screenshots of lesson 15.
 """
 
-import argparse
 import base64
 import contextlib
 import io
@@ -21,7 +20,7 @@ import time
 import urllib.request
 from pathlib import Path
 import numpy as np
-from browser_page import Browser, contrast, find_browser, refuse_unknown, root, run_checks, small_picture
+from browser_page import Browser, asked, contrast, root, run_checks, small_picture
 from PIL import Image
 
 slowest = 5  # seconds from click to picture on a machine that does other things too; the aim is 0.5
@@ -506,19 +505,11 @@ checks = (mouse, files, keys, labels, bad, people, cell)
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('only', nargs='*', help='names of checks: ' + ', '.join(c.__name__ for c in checks))
-    p.add_argument('--shots', help='folder for screenshots')
-    a = p.parse_args()
-    start, path = find_browser()
-    if start is None:
-        print(path)
-        return 0
-    refuse_unknown(a.only, checks)
+    a, wanted, start, path = asked(__doc__, checks)
     with tempfile.TemporaryDirectory(prefix='colorize_nb_studio_') as folder, start() as playwright:
         place = Place(playwright, path, Path(folder), a.shots)
         with studio(place.folder) as place.address:
-            return run_checks([c for c in checks if not a.only or c.__name__ in a.only], place)
+            return run_checks(wanted, place)
 
 
 if __name__ == '__main__':

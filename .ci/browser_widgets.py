@@ -7,7 +7,6 @@ Prints a line for each check; ends with 1 if one fails, and with 0 and a sentenc
 Needs playwright (pip), a Chromium and JupyterLab.
 """
 
-import argparse
 import ast
 import base64
 import contextlib
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 import nbformat
 import numpy as np
-from browser_page import Browser, find_browser, refuse_unknown, root, run_checks
+from browser_page import Browser, asked, root, run_checks
 from browser_studio import lab
 from cells import flags, without_flags
 from PIL import Image
@@ -301,17 +300,9 @@ checks = (gamut, flipbook, temperature, blind_test)
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('only', nargs='*', help='names of checks: ' + ', '.join(c.__name__ for c in checks))
-    a = p.parse_args()
-    start, path = find_browser()
-    if start is None:
-        print(path)
-        return 0
-    refuse_unknown(a.only, checks)
+    _, wanted, start, path = asked(__doc__, checks, shots=False)
     with tempfile.TemporaryDirectory(prefix='colorize_nb_widgets_') as folder, start() as playwright:
-        chosen = [c for c in checks if not a.only or c.__name__ in a.only]
-        return run_checks(chosen, Place(playwright, path, Path(folder)))
+        return run_checks(wanted, Place(playwright, path, Path(folder)))
 
 
 if __name__ == '__main__':
