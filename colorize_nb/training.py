@@ -21,7 +21,7 @@ from fastcore.basics import store_attr
 from .color import colourfulness, join_lab, lab_to_rgb
 from .encoders import split_params
 from .losses import ColorLoss, GANLoss
-from .ranks import Ranks, mean_gradients
+from .ranks import Ranks, Spoken, mean_gradients
 
 # %% ../nbs/07_training.ipynb #41d5eda7
 class PassL(Callback):
@@ -290,15 +290,8 @@ def runaway(
     return ''
 
 # %% ../nbs/07_training.ipynb #b2c3d4e2
-class TrainingError(FloatingPointError):
+class TrainingError(Spoken, FloatingPointError):
     "A training that cannot go on; the message says why, and what to try."
-
-    def __init__(self, sentence: str):  # for the person who trains
-        super().__init__(sentence)
-        self.sentence = sentence
-
-    def __str__(self):
-        return self.sentence  # fastai puts the name of the callback in front of the other text
 
 
 class Finite(Callback):
