@@ -10,6 +10,7 @@ __all__ = ['white_from_rgb', 'show_photos', 'to_tensor', 'to_image', 'srgb_to_li
            'lab_to_screen', 'colourfulness']
 
 # %% ../nbs/01_color.ipynb #f0a40bc4
+from functools import cache
 import torch
 from torch import Tensor
 
@@ -117,9 +118,16 @@ def _check(x, who, channels=(3,)):
         raise ValueError(f'{who}: got shape {tuple(x.shape)}, expected (..., {wanted}, H, W){hint}')
 
 # %% ../nbs/01_color.ipynb #36dba60b
+@cache
+def _on(device, m, dtype):
+    "A constant where it is needed, copied there once: on a GPU each copy waits for all work before it."
+    with torch.inference_mode(False):
+        return m.to(dtype).to(device)
+
+
 def _mix(m, x):
     "Apply a 3x3 matrix to the channels of (..., 3, H, W)."
-    m = m.to(x.dtype).to(x.device)[:, :, None, None]
+    m = _on(x.device, m, x.dtype)[:, :, None, None]
     r, g, b = x.split(1, -3)
     return (m[:, 0] * r).addcmul_(m[:, 1], g).addcmul_(m[:, 2], b)
 
