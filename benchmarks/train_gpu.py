@@ -18,6 +18,7 @@ import copy
 import json
 import math
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -298,6 +299,11 @@ def train(o):
     numbers, valid_numbers = block.splitter(list(range(len(cache))))
     if o.limit:
         numbers = numbers[: o.limit]
+    n_batches = len(numbers) // o.bs
+    if n_batches < 6:
+        sys.exit(
+            f'{len(numbers)} photos make {n_batches} batches of {o.bs}: give more photos or a smaller --bs'
+        )
     photos = Photos(cache, numbers, o)
     valid = validation(cache, valid_numbers, o)
     say(f'{len(numbers)} photos to train on, {len(valid_numbers)} to validate, {len(cache.broken)} broken')
@@ -314,7 +320,6 @@ def train(o):
     seconds = speed(trainer, photos)
     trainer.generator.load_state_dict(kept[0])
     trainer.average.load_state_dict(kept[1])
-    n_batches = len(numbers) // o.bs
     left = 60 * o.minutes - (time.perf_counter() - began)
     epochs = o.epochs or max(1, int(left / (seconds * n_batches * 1.03 + 1.0)))
     say(f'{1000 * seconds:.0f} ms a batch, {o.bs / seconds:.0f} photos/s: {epochs} epochs')
