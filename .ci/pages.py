@@ -7,6 +7,7 @@
 - Every picture has alt text: `#| fig-alt: ...` in the cell that makes it, or `![alt text](...)`.
 - Every public function and class: a one-line docstring, and a comment on each parameter.
 - Every public name is used on its own page, outside the cells that export.
+- No formula holds what the site's builder (docutils, LaTeX to MathML) does not know.
 """
 
 import ast
@@ -21,6 +22,7 @@ from cells import comments, flags, most_lines, source
 
 root = Path(__file__).resolve().parent.parent
 fewest_cells, most_cells = 40, 75
+unknown_latex = {r'\dots': r'\ldots'}  # what docutils does not know, and what it does
 
 
 def lines_of_parameters(cell):
@@ -103,6 +105,7 @@ def faults_of_cell(cell):
     if cell['cell_type'] == 'markdown':
         if re.search(r'!\[\s*\]\(|<img(?![^>]*\balt="[^"]+")', source(cell)):
             yield 'a picture without alt text'
+        yield from faults_of_formulas(source(cell))
         return
     lines = len(code_lines(cell))
     if lines > most_lines and not may_be_long(cell):
@@ -111,6 +114,13 @@ def faults_of_cell(cell):
         yield 'its picture needs a line `#| fig-alt: what is to be seen`'
     if {'export', 'exporti', 'exports'} & flags(cell).keys():
         yield from faults_of_definitions(cell)
+
+
+def faults_of_formulas(text):
+    "Commands that would end `make site`, with what to write in their place"
+    for command, better in unknown_latex.items():
+        if re.search(rf'{re.escape(command)}\b', text):
+            yield f'the site does not know {command} in a formula: write {better}'
 
 
 def never_shown(cells):

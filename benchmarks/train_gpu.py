@@ -225,7 +225,7 @@ class Trainer:
             self.step()
         self.generator.load_state_dict(kept[0])
         self.average.load_state_dict(kept[1])
-        for optimizer in [self.optimizer] + [self.d_optimizer] * bool(self.o.gan):
+        for optimizer in [self.optimizer, self.d_optimizer] if self.o.gan else [self.optimizer]:
             for state in optimizer.state.values():
                 for v in state.values():
                     v.zero_()
