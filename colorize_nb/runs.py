@@ -651,7 +651,7 @@ def main(
     beta: Annotated[float, 0] = 0.05,  # difference below which the L1 is rounded; 0 is plain L1
     l1: Annotated[float, 0] = 1.0,  # weight of the (smooth) L1 on ab
     psnr: Annotated[float, 0] = 0.0,  # weight of the PSNR photo by photo
-    colour: Annotated[float, 0] = 0.0,  # weight of the price for lack of colour
+    colour: Annotated[float, 0] = 0.0,  # weight of the penalty for lack of colour
     seed: Annotated[int, 0, 2**32 - 1] = 0,  # of order, crops and new layers
     limit: Annotated[int, 0] = 0,  # draw so many photos, with seed 123; 0 is all
     buffer: Annotated[int, 1, 10_000_000] = 2000,  # photos in the box that mixes those of shards
