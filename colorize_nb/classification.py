@@ -36,7 +36,7 @@ def encode(
     k: int = 5,  # nearest cells that share a pixel; the code that Zhang et al. released takes 10
     sigma: float = 5.0,  # of the Gaussian that shares it, Lab units
 ) -> tuple[Tensor, Tensor]:  # (B, k, H, W) numbers of cells, nearest first, (B, k, H, W) shares with sum 1
-    "Soft encoding (Zhang 2016, section 2.2), sparse: each colour as shares of its nearest cells."
+    "Soft encoding (Zhang 2016), sparse: each colour as shares of its nearest cells."
     b, _, h, w = ab.shape
     far, index = torch.cdist(ab.movedim(1, -1).reshape(-1, 2), centres).topk(k, largest=False)
     share = (-(far**2) / (2 * sigma**2)).softmax(-1)  # the exponentials divided by their sum

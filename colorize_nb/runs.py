@@ -581,24 +581,6 @@ def _learner(o):
     return run_learner(dls, model, o.out, o.every, o.stop if o.gan else 0.0, _drawn(o), **how)
 
 # %% ../nbs/08_runs.ipynb #s5d4e5f2
-def _clear(o):
-    "Remove what a killed run has left half-written; with --restart its checkpoints too."
-    left = [*o.out.glob('.*.part')]
-    for file in left + [*o.out.glob('checkpoint*.pt')] * o.restart:
-        file.unlink()
-
-
-def _finish(o, learn):
-    "Write down what was done."
-    made = dict(provenance(), minutes=learn.train_log.rows[-1]['minutes'], processes=n_ranks())
-    made.update(n_train=len(learn.dls.train_ds), n_valid=len(learn.dls.valid_ds), **vars(o))
-    made.update(precision=learn.autocast.precision)
-    with replacing(o.out / 'run.json') as part:
-        part.write_text(json.dumps(made, indent=1, default=str))
-    weights = o.out / 'weights.safetensors'
-    print(f'{weights}  ({weights.stat().st_size / 1e6:.1f} MB, {made["minutes"]:.0f} min)', flush=True)
-
-# %% ../nbs/08_runs.ipynb #a1b2c3d4
 @contextmanager
 def _alone(folder):
     "One training in a folder at a time: however many processes it has, the first holds the lock."
@@ -610,15 +592,32 @@ def _alone(folder):
     finally:
         lock.release()  # where it is held
 
+
+def _clear(o):
+    "Remove what a killed run has left half-written; with --restart its checkpoints too."
+    left = [*o.out.glob('.*.part')]
+    for file in left + [*o.out.glob('checkpoint*.pt')] * o.restart:
+        file.unlink()
+
 # %% ../nbs/08_runs.ipynb #a1b2c3d5
 def _train(o):
     "Train from the first or the last checkpoint to the end."
-    from_first(lambda: _clear(o))
     learn = _learner(o)
     fit = learn.fit if o.schedule == 'flat' else learn.fit_one_cycle
     fit(o.epochs, slice(o.encoder_lr, o.lr), wd=o.wd)
     if rank() == 0:
         _finish(o, learn)
+
+
+def _finish(o, learn):
+    "Write down what was done."
+    made = dict(provenance(), minutes=learn.train_log.rows[-1]['minutes'], processes=n_ranks())
+    made.update(n_train=len(learn.dls.train_ds), n_valid=len(learn.dls.valid_ds), **vars(o))
+    made.update(precision=learn.autocast.precision)
+    with replacing(o.out / 'run.json') as part:
+        part.write_text(json.dumps(made, indent=1, default=str))
+    weights = o.out / 'weights.safetensors'
+    print(f'{weights}  ({weights.stat().st_size / 1e6:.1f} MB, {made["minutes"]:.0f} min)', flush=True)
 
 # %% ../nbs/08_runs.ipynb #c3d4e5f3
 @call_parse
@@ -652,7 +651,7 @@ def main(
     beta: Annotated[float, 0] = 0.05,  # difference below which the L1 is rounded; 0 is plain L1
     l1: Annotated[float, 0] = 1.0,  # weight of the (smooth) L1 on ab
     psnr: Annotated[float, 0] = 0.0,  # weight of the PSNR photo by photo
-    colour: Annotated[float, 0] = 0.0,  # weight of the price for lack of colour
+    colour: Annotated[float, 0] = 0.0,  # weight of the penalty for lack of colour
     seed: Annotated[int, 0, 2**32 - 1] = 0,  # of order, crops and new layers
     limit: Annotated[int, 0] = 0,  # draw so many photos, with seed 123; 0 is all
     buffer: Annotated[int, 1, 10_000_000] = 2000,  # photos in the box that mixes those of shards
@@ -671,6 +670,7 @@ def main(
     try:
         with joined(device) as o.device, _alone(o.out):
             print(json.dumps(vars(o), default=str), flush=True)
+            from_first(lambda: _clear(o))
             _train(o)
     except Timeout:
         sys.exit(f'another training is at work in {out}: wait for its end, or use another --out')
