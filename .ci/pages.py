@@ -7,6 +7,7 @@
 - Every picture has alt text: `#| fig-alt: ...` in the cell that makes it, or `![alt text](...)`.
 - Every public function and class: a one-line docstring, and a comment on each parameter.
 - Every public name is used on its own page, outside the cells that export.
+- The state of widgets is kept only where an output shows one: it can be half of a page.
 - No formula holds what the site's builder (docutils, LaTeX to MathML) does not know.
 """
 
@@ -132,10 +133,19 @@ def never_shown(cells):
     return [f'{name} is exported and never shown' for name in names if name not in shown]
 
 
+def dead_widgets(notebook):
+    "Is there state of widgets that no output shows?"
+    shown = 'application/vnd.jupyter.widget-view+json'
+    outputs = [output for cell in notebook['cells'] for output in cell.get('outputs', [])]
+    return 'widgets' in notebook['metadata'] and not any(shown in o.get('data', {}) for o in outputs)
+
+
 def faults_of_page(page):
     "All that is wrong with one notebook, but for what ruff says"
-    cells = json.loads(page.read_text('utf-8'))['cells']
-    found = []
+    notebook = json.loads(page.read_text('utf-8'))
+    cells, found = notebook['cells'], []
+    if dead_widgets(notebook):
+        found.append('holds the state of widgets that no output shows: take "widgets" out of its metadata')
     if page.stem != 'index' and not fewest_cells <= len(cells) <= most_cells:
         found.append(f'{len(cells)} cells; a page has {fewest_cells} to {most_cells}')
     for cell in cells:
