@@ -504,6 +504,8 @@ def settings_text(
 # %% ../nbs/12_archive.ipynb #68ab0ff6
 def _piped(photo, out, work):
     "One photo from stdin, or to stdout, or both: JPEG stays JPEG, all else becomes PNG."
+    if _is_film(photo):
+        raise WrongCall(f'- stands for a photo, and {photo} is a film: give -o the name of a file')
     with tempfile.TemporaryDirectory() as folder:
         source = _source(photo, folder)
         target = Path(folder, f'stdout{_kind(source)}') if out == '-' else Path(out)

@@ -307,7 +307,7 @@ class Task:
         return replace(self, target=next(name for name in names if is_free(name, self.photo, journals)))
 
 # %% ../nbs/12_journal.ipynb #c9f8d134
-_other_images = {'.heic', '.heif', '.psd', '.pdf', '.jxl'}  # that Pillow may not know
+_other_images = set('.heic .heif .psd .pdf .jxl .mp4 .mov .mkv .avi .webm'.split())
 
 
 def names_a_file(
