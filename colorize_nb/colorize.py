@@ -114,15 +114,14 @@ class OnnxGenerator:
         self,
         file: Path,  # .onnx, input `L`
     ):
-        import torch
-
         try:
-            import onnxruntime
+            import onnxruntime, torch
         except ImportError as e:
             raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'") from e
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # who waits, sleeps
         self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
 
     def __call__(self, L):

@@ -10,6 +10,7 @@ __all__ = ['frame_ab', 'motion', 'warp', 'gray_match', 'Smoother', 'flicker', 'd
 
 # %% ../nbs/16_video.ipynb #f2000003
 import hashlib, json, os, shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import groupby
@@ -192,6 +193,23 @@ def _workplace(target, job):
     except Timeout:
         raise FilmError(f'another run is making {target} at this moment') from None
 
+# %% ../nbs/16_video.ipynb #f2000053b
+def _ahead(frames, film, colorizer, size):
+    "Frames with their own answers: the network is one frame ahead, in a thread of its own."
+    import torch
+
+    threads, coming = torch.get_num_threads(), None
+    torch.set_num_threads(1)  # such small pictures are faster without threads that wait for each other
+    try:
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _, time, luma in frames:
+                ready, coming = coming, pool.submit(_seen, time, luma, film, colorizer, size)
+                if ready is not None:
+                    yield ready.result()
+            yield coming.result()
+    finally:
+        torch.set_num_threads(threads)
+
 # %% ../nbs/16_video.ipynb #f2000054
 def _save_state(folder, number, segment, smoother):
     "What the next segment needs from this one; the last two are kept."
@@ -214,18 +232,22 @@ def _resume(folder, smoother):
 _segment_seconds = 4
 
 
-def _colored(frames, film, colorizer, smoother, size):
-    "Gray frames (number, time, luma) in; (time, planes) in colour out, one at a time."
+def _seen(time, luma, film, colorizer, size):
+    "A frame with even sides, what the network sees of it (bytes, sides rounded to 32), and its answer."
     from colorize_nb.unet import sides_seen
 
     height, width = sides_seen(film.height, film.width, size)
     black, span = levels(film.deep, film.full)[:2]
-    for _, time, luma in frames:
-        luma = np.pad(luma, ((0, film.height % 2), (0, film.width % 2)), mode='edge')
-        small = needed('cv2').resize(luma, (width, height), interpolation=3).astype(np.float32)  # 3: area
-        gray = ((small - black) * (255 / span) + 0.5).clip(0, 255).astype(np.uint8)
-        ab = smoother(frame_ab(colorizer, gray), gray)
-        yield time, paint(luma, gray, ab, film, colorizer.saturation, colorizer.device)
+    luma = np.pad(luma, ((0, film.height % 2), (0, film.width % 2)), mode='edge')
+    small = needed('cv2').resize(luma, (width, height), interpolation=3).astype(np.float32)  # 3: area
+    gray = ((small - black) * (255 / span) + 0.5).clip(0, 255).astype(np.uint8)
+    return time, luma, gray, frame_ab(colorizer, gray)
+
+
+def _colored(frames, film, colorizer, smoother, size):
+    "Gray frames (number, time, luma) in; (time, planes) in colour out, one at a time."
+    for time, luma, gray, own in _ahead(frames, film, colorizer, size):
+        yield time, paint(luma, gray, smoother(own, gray), film, colorizer.saturation, colorizer.device)
 
 # %% ../nbs/16_video.ipynb #f2000056
 def _numbered(film):
