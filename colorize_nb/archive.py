@@ -87,6 +87,16 @@ def _why(task, error):
 def _is_film(file):
     return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
 
+
+@patch
+def ready(self: Work) -> Colorizer:
+    "The Colorizer, made when the first photo wants it."
+    try:
+        self.colorizer = self.colorizer or self.make()
+    except Exception as e:
+        raise WrongCall(reason_of(e)) from e
+    return self.colorizer
+
 # %% ../nbs/12_archive.ipynb #8de702e9
 @patch
 def _settled(self: Work, task):
@@ -123,16 +133,6 @@ def _coloured(self: Work, task, tell):
 
 # %% ../nbs/12_archive.ipynb #3e3a6b50
 @patch
-def ready(self: Work) -> Colorizer:
-    "The Colorizer, made when the first photo wants it."
-    try:
-        self.colorizer = self.colorizer or self.make()
-    except Exception as e:
-        raise WrongCall(reason_of(e)) from e
-    return self.colorizer
-
-
-@patch
 def _painted(self: Work, page, tell):
     "The network's colours, or those that hints have changed."
     if self.hints is None:
@@ -140,7 +140,10 @@ def _painted(self: Work, page, tell):
     from colorize_nb.hints import colorize_with_hints  # a command stands above the lessons
 
     image = page.to_image() if isinstance(page, DeepPhoto) else page
-    return colorize_with_hints(image, self.hints, self.colorizer)
+    result = colorize_with_hints(image, self.hints, self.colorizer)
+    fewer = ['16 bits a channel: hints work with 8'] * (image is not page)
+    result.info = {**page.info, 'left_out': page.info.get('left_out', []) + fewer}
+    return result
 
 # %% ../nbs/12_archive.ipynb #3e3a6b51
 @patch
@@ -536,6 +539,10 @@ def _kind(file):
 # %% ../nbs/12_archive.ipynb #c6d301ed
 def _check_together(photos, out, report, hints):
     "Refuse options that do not go together."
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise WrongCall('the folder that you are in is gone: change into another one') from None
     if report is not None and Path(report).suffix.lower() not in ('.csv', '.json'):
         raise WrongCall(f'--report {report}: expected a name that ends in .csv or .json')
     if '-' in (*photos, out) and (len(photos) > 1 or os.path.isdir(photos[0])):

@@ -20,6 +20,9 @@ from fastcore.basics import patch
 from .files import package_dir, replacing, sha256_of
 from .photo import DeepPhoto, open_photo
 
+# From 1.29 on onnxruntime tells Microsoft which networks it runs, unless this is set before its import.
+os.environ['ORT_DISABLE_TELEMETRY'] = os.environ.get('ORT_DISABLE_TELEMETRY', '1')
+
 # %% ../nbs/11_colorize.ipynb #93274955
 def _mean3(x):
     "Mean of each 3 x 3 window."
