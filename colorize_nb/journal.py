@@ -406,7 +406,7 @@ def standing(
         return ''  # the run that was to replace it was killed
     if now[0] != line['size'][0]:
         return f'{task.target} was changed since it was made (--overwrite replaces it)'
-    if line['settings'] == settings and same_photo(task.photo, line):
+    if line.get('settings') == settings and same_photo(task.photo, line):
         return f'{task.target} is done'
     another = task.fixed and line['photo'] != str(real(task.photo))
     return f'{task.target} is the result of {line["photo"]} (--overwrite replaces it)' * another
