@@ -1,8 +1,9 @@
-"""Time and memory of `colorize`, by stages, by runtimes, and for one photo and many.
+"""Time and memory of `colorize`: by stages, by runtimes, beside the network of Zhang et al. 2016; one photo and many.
 
-    python benchmarks/colorize.py [--megapixels 24] [--photos 24] [--threads 2]
+    python benchmarks/colorize.py [--megapixels 24] [--photos 100] [--threads 2]
 
-CPU-seconds are those of the process and its children: on a busy machine they say more than the clock, which
+Networks change places inside the same command, so all else is the same. The weights of the one of 2016 are random
+numbers here: its time does not depend on them. CPU-seconds are those of the process and its children: on a busy machine they say more than the clock, which
 is printed beside them. Every comparison is from one run, the candidates taking turns; ratios are to torch.
 """
 
@@ -70,6 +71,26 @@ def whole(args, threads):
     return cpu, time.perf_counter() - began, peak
 
 
+def hardware():
+    "Processor, cores, and how busy they are."
+    try:
+        lines = dict(line.split(':', 1) for line in open('/proc/cpuinfo') if ':' in line)
+        model = next(value for name, value in lines.items() if name.startswith('model name')).strip()
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f'{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
+
+
+def zhang2016(file):
+    "Weights for the network of Zhang, Isola and Efros 2016 (lesson 18)."
+    from colorize_nb.encoders import save_weights
+    from colorize_nb.unet import create_generator
+
+    generator = create_generator('zhang2016', pretrained=False, n_bins=313)
+    generator.centres.uniform_(-1, 1)  # its colours: they come with weights that were trained
+    return save_weights(generator, file)
+
+
 def gray(file, megapixels, like):
     "A gray JPEG of so many megapixels, with the grain of an old photo."
     import numpy as np
@@ -87,7 +108,7 @@ def gray(file, megapixels, like):
 @call_parse
 def main(
     megapixels: float = 24,  # of the one large photo
-    photos: int = 24,  # small ones, of 0.3 megapixels
+    photos: int = 100,  # small ones, of 0.3 megapixels
     threads: int = 2,  # for the one large photo
     stage: str = None,  # used by itself: the runtime whose stages are printed
 ):
@@ -101,21 +122,22 @@ def main(
         return stages(large, folder / 'out.jpg', stage)
     gray(large, megapixels, files[0])
     (folder / 'small').mkdir()
-    for i, file in enumerate((files * 9)[:photos]):
+    for i, file in enumerate((files * (photos // len(files) + 1))[:photos]):
         gray(folder / 'small' / f'{i}.jpg', 0.3, file)
-    print(
-        f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
-    )
+    other = zhang2016(folder / 'zhang2016.safetensors')
+    print(hardware())
     for runtime in ('torch', 'onnx'):
         print(f'{megapixels:g} megapixels by stages, {runtime}, {threads} threads:', flush=True)
         env = {**os.environ, 'BENCH_FOLDER': str(folder), 'OMP_NUM_THREADS': str(threads)}
         subprocess.run([sys.executable, __file__, '--stage', runtime], env=env, check=True)
-    print('the whole command:')
+    print(f'the whole command, one photo and {photos}:')
     for name, args in {
         'large, torch': [large, '--runtime', 'torch'],
         'large, onnx': [large, '--runtime', 'onnx'],
+        'large, zhang2016': [large, '--weights', other, '--runtime', 'torch'],
         'small, torch': [folder / 'small', '--jobs', 1, '--runtime', 'torch'],
         'small, onnx': [folder / 'small', '--jobs', 1, '--runtime', 'onnx'],
+        'small, zhang2016': [folder / 'small', '--jobs', 1, '--weights', other, '--runtime', 'torch'],
         'small, onnx, 2 jobs': [folder / 'small', '--jobs', 2, '--runtime', 'onnx'],
     }.items():
         out = folder / name.replace(', ', '_').replace(' ', '_')
@@ -125,3 +147,4 @@ def main(
         ratios = f'{cpu / base[0]:.2f} of torch in CPU, {wall / base[1]:.2f} in time'
         print(f'  {name:22} {cpu:6.2f} CPU-s {wall:6.2f} s  peak {peak:.2f} GB   {ratios}', flush=True)
     shutil.rmtree(folder)
+    print(f'load at the end: {os.getloadavg()[0]:.1f}')

@@ -36,6 +36,13 @@ def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
+def made_twice(folder):
+    "How many results the journal has noted more than once: work that kills have cost."
+    lines = (folder / '.colorize.jsonl').read_text().splitlines()
+    names = [json.loads(line)['result'] for line in lines if '"size"' in line]
+    return len(names) - len(set(names))
+
+
 def album(folder, photos):
     "Gray photos of several sizes, formats and subfolders, and one broken file."
     files = find_photos(photos_dir() / 'color')[:photos]
@@ -116,6 +123,7 @@ def main(
             run.wait()
             done.append(results(folder / 'killed'))
         last = started(folder / 'scans', folder / 'killed', jobs).wait()
+        twice = made_twice(folder / 'killed')
         whole, killed = contents(folder / 'whole'), contents(folder / 'killed')
         equal = sum(whole[name] == killed.get(name) for name in whole)
         rest = sorted(killed.keys() - whole.keys())
@@ -125,4 +133,5 @@ def main(
     print(
         f'{equal} of {len(whole)} results equal to those of the unbroken run; left over: {rest or "nothing"}'
     )
+    print(f'made twice: {twice}')
     sys.exit(equal != len(whole) or bool(rest))

@@ -32,11 +32,12 @@ from fastcore.script import call_parse
 from PIL import Image
 from .colorize import Colorizer, labelled, weights_file
 from .journal import Journals, Outcome, Task, WrongCall, claimed, move_into_place, names_a_file
+from .journal import is_free, one_line
 from .journal import expanded, planned, reason_of, sha_of, standing, sweep, workspace_name
 from .film import film_suffixes
 from .files import PhotoError, find_photos, photos_dir, replacing
 from .metadata import is_our_result, save_photo
-from .photo import DeepPhoto, has_colour, open_pages, open_photo
+from .photo import DeepPhoto, has_colour, open_pages, open_photo, open_source
 
 # %% ../nbs/12_archive.ipynb #dbcaca1e
 @dataclass
@@ -75,7 +76,7 @@ def __call__(
     outcome.seconds = time.perf_counter() - began
     return outcome
 
-# %% ../nbs/12_archive.ipynb #8de702e9
+# %% ../nbs/12_archive.ipynb #8de702e8
 def _why(task, error):
     "The reason of a failure; our own hidden files mean nothing to anybody."
     if isinstance(error, OSError) and '.colorize' in str(error.filename):
@@ -83,10 +84,26 @@ def _why(task, error):
     return reason_of(error)
 
 
+def _is_film(file):
+    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
+
+
+@patch
+def ready(self: Work) -> Colorizer:
+    "The Colorizer, made when the first photo wants it."
+    try:
+        self.colorizer = self.colorizer or self.make()
+    except Exception as e:
+        raise WrongCall(reason_of(e)) from e
+    return self.colorizer
+
+# %% ../nbs/12_archive.ipynb #8de702e9
 @patch
 def _settled(self: Work, task):
     "Is there nothing to do for this task?"
-    os.lstat(task.photo)  # raises if there is none
+    os.stat(task.photo)  # raises if there is none
+    if not os.path.isfile(task.photo):
+        open_source(task.photo)  # says what it is: reading a pipe or a device may never end
     if not self.overwrite:
         reason = standing(task, self.journals.entry(task.target), self.settings)
         if reason:
@@ -96,10 +113,6 @@ def _settled(self: Work, task):
         return Outcome(task.photo, 'left', reason='a result of an earlier run (--force colours it again)')
 
 # %% ../nbs/12_archive.ipynb #8e57de46
-def _is_film(file):
-    return Path(file).suffix.lower() in film_suffixes and not os.path.isdir(file)
-
-
 @patch
 def _coloured(self: Work, task, tell):
     "Claim the photo, colour it, put the result into its place."
@@ -107,6 +120,8 @@ def _coloured(self: Work, task, tell):
     with claimed(task, self.journals) as mine:
         if not mine:
             return Outcome(task.photo, 'busy', task.target)
+        if not task.fixed and not is_free(task.target, task.photo, self.journals, self.overwrite):
+            return self._coloured(task.elsewhere(self.journals), tell)
         line = self.journals.entry(task.target)
         if not self.overwrite and standing(task, line, self.settings):
             return Outcome(task.photo, 'kept', task.target, 'another run made it')
@@ -118,16 +133,6 @@ def _coloured(self: Work, task, tell):
 
 # %% ../nbs/12_archive.ipynb #3e3a6b50
 @patch
-def ready(self: Work) -> Colorizer:
-    "The Colorizer, made when the first photo wants it."
-    try:
-        self.colorizer = self.colorizer or self.make()
-    except Exception as e:
-        raise WrongCall(reason_of(e)) from e
-    return self.colorizer
-
-
-@patch
 def _painted(self: Work, page, tell):
     "The network's colours, or those that hints have changed."
     if self.hints is None:
@@ -135,7 +140,10 @@ def _painted(self: Work, page, tell):
     from colorize_nb.hints import colorize_with_hints  # a command stands above the lessons
 
     image = page.to_image() if isinstance(page, DeepPhoto) else page
-    return colorize_with_hints(image, self.hints, self.colorizer)
+    result = colorize_with_hints(image, self.hints, self.colorizer)
+    fewer = ['16 bits a channel: hints work with 8'] * (image is not page)
+    result.info = {**page.info, 'left_out': page.info.get('left_out', []) + fewer}
+    return result
 
 # %% ../nbs/12_archive.ipynb #3e3a6b51
 @patch
@@ -354,9 +362,9 @@ def summary(
     text += f'; {made / seconds:.2g} photos a second' * (made > 1)
     ignored = album.of('ignored')
     if ignored:
-        kinds = Counter(outcome.reason for outcome in ignored)
+        kinds = Counter(one_line(outcome.reason) for outcome in ignored)
         text += '\nignored: ' + '; '.join(f'{n} x {kind}' for kind, n in sorted(kinds.items()))
-        text += f' ({", ".join(o.photo.name for o in ignored[:5])}{", ..." * (len(ignored) > 5)})'
+        text += f' ({", ".join(one_line(o.photo.name) for o in ignored[:5])}{", ..." * (len(ignored) > 5)})'
     return text or 'no photos'
 
 # %% ../nbs/12_archive.ipynb #6dff5c1f
@@ -437,8 +445,9 @@ class Voice:
     def __call__(self, line):
         try:
             if self.stream is not None:
-                print(line, file=self.stream, flush=True)
-        except BrokenPipeError:
+                shown = '\n'.join(map(one_line, line.split('\n')))
+                print(shown, file=self.stream, flush=True)
+        except OSError:  # nobody reads, or the disk with the log is full
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
             self.stream = None
 
@@ -451,7 +460,7 @@ def ticker(
         return None
 
     def tell(photo, share):
-        text = f'{photo.name[:50]}: {100 * share:.0f}%' if share < 1 else ''
+        text = f'{one_line(photo.name[:50])}: {100 * share:.0f}%' if share < 1 else ''
         stream.write(f'\r\033[K{text}')
         stream.flush()
 
@@ -466,24 +475,48 @@ def write_report(
     names = 'photo', 'status', 'result', 'reason', 'seconds'
     rows = [[*(str(getattr(o, name) or '') for name in names[:4]), round(o.seconds, 3)] for o in album]
     text = dict(encoding='utf-8', errors='backslashreplace', newline='')
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as part, open(part, 'w', **text) as f:
         if Path(file).suffix.lower() == '.json':
             json.dump([dict(zip(names, row)) for row in rows], f, indent=1, ensure_ascii=False)
         else:
             csv.writer(f, lineterminator='\n').writerows([names, *rows])
 
+# %% ../nbs/12_archive.ipynb #68ab0ff5
+def _send(file, outcome):
+    "Write a result to stdout."
+    try:
+        sys.stdout.buffer.write(file.read_bytes())
+        sys.stdout.buffer.flush()
+    except (OSError, AttributeError) as e:  # AttributeError: there is no stdout
+        outcome.status, outcome.reason = 'failed', f'stdout: {getattr(e, "strerror", "it is closed")}'
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def settings_text(
+    weights: 'Path | None',  # default those of the package
+    hints: Path = None,  # a file of colours given by hand
+    **knobs,  # such as size and saturation
+) -> str:
+    "All that decides the colours, as one text: results carry it, and are known by it."
+    files = dict(network=weights or weights_file(), **({'hints': hints} if hints else {}))
+    hashes = [f'{name} {sha_of(Path(file))[:16]}' for name, file in files.items()]
+    return ', '.join([*hashes, *(f'{name} {value}' for name, value in knobs.items())])
+
 # %% ../nbs/12_archive.ipynb #68ab0ff6
 def _piped(photo, out, work):
     "One photo from stdin, or to stdout, or both: JPEG stays JPEG, all else becomes PNG."
+    if _is_film(photo):
+        raise WrongCall(f'- stands for a photo, and {photo} is a film: give -o the name of a file')
     with tempfile.TemporaryDirectory() as folder:
         source = _source(photo, folder)
         target = Path(folder, f'stdout{_kind(source)}') if out == '-' else Path(out)
         names_a_file(target, [source])
         with _swept({target.parent}):
-            outcome = work(Task(source, target, target.parent))
+            outcome = work(Task(source, target, target.parent, fixed=True))
         if outcome.status == 'colorized' and out == '-':
-            sys.stdout.buffer.write(target.read_bytes())
-            sys.stdout.buffer.flush()
+            _send(target, outcome)
     return Outcome(Path(photo), outcome.status, Path(out), outcome.reason, outcome.seconds)
 
 # %% ../nbs/12_archive.ipynb #7a225117
@@ -492,7 +525,7 @@ def _source(photo, folder):
     if photo != '-':
         return Path(photo)
     source = Path(folder, 'stdin')
-    source.write_bytes(sys.stdin.buffer.read())
+    source.write_bytes(sys.stdin.buffer.read() if sys.stdin else b'')
     return source
 
 
@@ -506,23 +539,18 @@ def _kind(file):
 # %% ../nbs/12_archive.ipynb #c6d301ed
 def _check_together(photos, out, report, hints):
     "Refuse options that do not go together."
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise WrongCall('the folder that you are in is gone: change into another one') from None
     if report is not None and Path(report).suffix.lower() not in ('.csv', '.json'):
         raise WrongCall(f'--report {report}: expected a name that ends in .csv or .json')
-    if '-' in (*photos, out) and len(photos) > 1:
-        raise WrongCall(f'- stands for one photo: {len(photos)} were given')
+    if '-' in (*photos, out) and (len(photos) > 1 or os.path.isdir(photos[0])):
+        raise WrongCall(f'- stands for one photo: give one file, not {", ".join(photos[:5])}')
+    if '-' in photos and os.path.isdir(out or ''):
+        raise WrongCall(f'-o {out}: a photo from stdin has no name; give the name of a file')
     if hints and (len(photos) > 1 or os.path.isdir(photos[0])):
         raise WrongCall(f'--hints {hints}: they belong to one photo; give that photo alone')
-
-
-def settings_text(
-    weights: 'Path | None',  # default those of the package
-    hints: Path = None,  # a file of colours given by hand
-    **knobs,  # such as size and saturation
-) -> str:
-    "All that decides the colours, as one text: results carry it, and are known by it."
-    files = dict(network=weights or weights_file(), **({'hints': hints} if hints else {}))
-    hashes = [f'{name} {sha_of(Path(file))[:16]}' for name, file in files.items()]
-    return ', '.join([*hashes, *(f'{name} {value}' for name, value in knobs.items())])
 
 # %% ../nbs/12_archive.ipynb #ec607aa2
 @call_parse
@@ -572,7 +600,7 @@ def _farewell(album, code, report, say, warn):
     if code:
         left = album.total - (len(album) - album.before)
         warn(f'stopped: {left} photos not done; the same call goes on from here')
-    if len(album) != 1 or code:
+    if len(album) != 1 or code or album.of('ignored'):
         say(summary(album))
     code = code or int(bool(album.of('failed')))
     try:

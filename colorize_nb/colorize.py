@@ -20,6 +20,9 @@ from fastcore.basics import patch
 from .files import package_dir, replacing, sha256_of
 from .photo import DeepPhoto, open_photo
 
+# From 1.29 on onnxruntime tells Microsoft which networks it runs, unless this is set before its import.
+os.environ['ORT_DISABLE_TELEMETRY'] = os.environ.get('ORT_DISABLE_TELEMETRY', '1')
+
 # %% ../nbs/11_colorize.ipynb #93274955
 def _mean3(x):
     "Mean of each 3 x 3 window."
@@ -114,15 +117,14 @@ class OnnxGenerator:
         self,
         file: Path,  # .onnx, input `L`
     ):
-        import torch
-
         try:
-            import onnxruntime
+            import onnxruntime, torch
         except ImportError as e:
             raise ImportError("runtime onnx needs onnxruntime: pip install 'colorize_nb[onnx]'") from e
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # who waits, sleeps
         self.session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
 
     def __call__(self, L):

@@ -8,9 +8,9 @@ Docs: https://colorize-nb.github.io/colorize_nb/files.html.md"""
 __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', 'camera_pointer', 'gps_pointer', 'orientation_tag',
            'description_tag', 'comment_tag', 'package_dir', 'photos_dir', 'results_dir', 'find_photos', 'PhotoError',
            'check_size', 'png_chunk', 'Apart', 'check_memory', 'read_ifd', 'write_ifd', 'Tags', 'in_order', 'tiff_head',
-           'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify', 'extra_kind', 'what_is', 'slim_png',
-           'quiet', 'read_exif', 'without_storage', 'cleaned', 'write_exif', 'sane_dpi', 'read_blocks', 'replacing',
-           'sha256_of', 'write_csv']
+           'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify', 'extra_kind', 'what_is', 'png_parts',
+           'slim_png', 'quiet', 'read_exif', 'without_storage', 'cleaned', 'write_exif', 'sane_dpi', 'read_blocks',
+           'replacing', 'sha256_of', 'write_csv']
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
 import csv, ctypes, hashlib, io, itertools, logging, os, re, struct, threading, warnings, zlib
@@ -330,10 +330,10 @@ def is_camera_raw(
     below = [Tags(page.order, read_ifd(file, at, page.order)[0]) for at in places]
     return 50706 in page.main or any(p.number(262) in unfinished for p in [page, *below])
 
-# %% ../nbs/00_files.ipynb #d2377c35
+# %% ../nbs/00_files.ipynb #1d14390c
 _formats = 'JPEG PNG WEBP TIFF BMP GIF JPEG2000 AVIF PPM'.split()  # no EPS: opening one runs a program
 
-# %% ../nbs/00_files.ipynb #1d14390c
+
 def identify(
     file: BinaryIO,  # open file
 ) -> 'Image.Image | None':  # its pixels not yet read; None if no reader of ours knows it
@@ -386,11 +386,25 @@ _kinds = {
     b'\xd0\xcf\x11\xe0': 'an old Office document: export its pictures first',
 }
 
+# %% ../nbs/00_files.ipynb #d0e3ba9d
+def _unusual_jpeg(file):
+    "Is this a whole JPEG, but without loss, or of more than 8 bits? Its frame header says so."
+    file.seek(0)
+    head, at = file.read(2**20), 2
+    while head[at : at + 1] == b'\xff' and len(head) > at + 4 and head[:2] == b'\xff\xd8':
+        kind, bits = head[at + 1], head[at + 4]
+        if 0xC0 <= kind < 0xD0 and kind not in (0xC4, 0xC8, 0xCC) or kind == 0xF7:  # frames; F7 is JPEG-LS
+            return bits != 8 or kind not in (0xC0, 0xC1, 0xC2)
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], 'big')
+    return False
+
 # %% ../nbs/00_files.ipynb #b0b12a4f
 def what_is(
     file: BinaryIO,  # an open file that is no photo
 ) -> str:
     "A guess from the first bytes of a file that is no photo, for the error message."
+    if _unusual_jpeg(file):
+        return 'a JPEG without loss or of more than 8 bits: save it as PNG or TIFF first'
     file.seek(0)
     head = file.read(64)
     if head[4:8] == b'ftyp':
@@ -414,22 +428,35 @@ def _too_long(name, data):
     except zlib.error:
         return False
 
+
+def _unwanted(part):
+    "Why a chunk has to go; a capital letter begins the names of those that the picture needs."
+    if len(part) > 900 and _too_long(part[4:8], part[8:-4]):
+        return 'unpacked it is over a megabyte'
+    return 'it is damaged' * (part[4:5].islower() and part != png_chunk(part[4:8], part[8:-4]))
+
 # %% ../nbs/00_files.ipynb #3b7e9f97
+def png_parts(
+    file: BinaryIO,  # an open PNG file
+) -> 'iterator of bytes':  # each chunk with its size, name and checksum
+    "The chunks of a PNG file, whole as they are."
+    file.seek(8)  # behind the signature
+    while len(head := file.read(8)) == 8:
+        yield head + file.read(int.from_bytes(head[:4], 'big') + 4)
+        if head[4:] == b'IEND':
+            break  # what stands behind it is no part of the picture
+
+
 def slim_png(
     file: BinaryIO,  # an open file
-) -> tuple[BinaryIO, list]:  # the same file if it is no PNG; a sentence for each text that had to go
-    "A PNG file without text and profiles over Pillow's limit of a megabyte."
+) -> tuple[BinaryIO, list]:  # the same file if it is no PNG; a sentence for each chunk that had to go
+    "A PNG file without text and profiles over Pillow's limit of a megabyte, and without damaged words."
     file.seek(0)
-    kept, left_out, head = [file.read(8)], [], file.read(8)
-    if kept != [b'\x89PNG\r\n\x1a\n']:
-        return file, []
-    while len(head) == 8:
-        data, name = file.read(int.from_bytes(head[:4], 'big') + 4), head[4:]
-        if len(data) > 900 and _too_long(name, data[:-4]):
-            left_out.append(f'PNG {name.decode()} of {len(data):,} bytes: unpacked it is over a megabyte')
-        else:
-            kept.append(head + data)
-        head = file.read(8)
+    kept, left_out = [file.read(8)], []
+    for part in png_parts(file) if kept == [b'\x89PNG\r\n\x1a\n'] else ():
+        why = _unwanted(part)
+        kept += [part] * (not why)
+        left_out += [f'PNG {part[4:8].decode("latin-1")} of {len(part) - 12:,} bytes: {why}'] * bool(why)
     return io.BytesIO(b''.join(kept)) if left_out else file, left_out
 
 # %% ../nbs/00_files.ipynb #61d17ba0
@@ -664,7 +691,8 @@ def read_blocks(
     at: int = None,  # place of the TIFF page's directory
 ) -> tuple[Tags, dict]:  # EXIF; and XMP, IPTC (bytes), comment (str), text (dict), dpi, where they are
     "All that an open photo says about itself beside the pixels."
-    exif = read_exif(file, at) if file else read_exif(_exif_block(im))
+    block = b'' if file else _exif_block(im)
+    exif = read_exif(file, at) if file else read_exif(block)
     text = {k: _text(v) for k, v in getattr(im, 'text', {}).items() if k != 'XML:com.adobe.xmp'}
     packed = {k: _raw_profile(text.pop(k)) for k in list(text) if k.startswith('Raw profile type')}
     xmp = exif.bytes(700) or im.info.get('xmp', b'')
@@ -672,6 +700,7 @@ def read_blocks(
     _repair(exif, xmp)
     found = {'xmp': xmp, 'comment': _read_comment(im) or text.pop('Comment', ''), 'text': text}
     found['iptc'] = _read_iptc(exif, im.info, packed.get('Raw profile type iptc', b''))
+    found['left_out'] = ['EXIF: it is damaged'] * bool(block and not exif.main)
     found['dpi'] = sane_dpi(_header_dpi(im)) or sane_dpi(_tiff_dpi(exif))
     return exif, {name: value for name, value in found.items() if value}
 

@@ -179,8 +179,8 @@ def notes(self: Film):  # list of texts
     "What was found wrong while reading, for whoever asked for the result."
     said = [f'{self.damaged} damaged packets left out'] * bool(self.damaged)
     said += [f'{self.mended} times mended that were missing or out of order'] * bool(self.mended)
-    missing = self.seconds - self.end
-    if missing > max(2, 0.05 * self.seconds):
+    missing = self.seconds - self.end - float(1 / self.rate)
+    if missing > max(min(2, 0.2 * self.seconds), 0.05 * self.seconds):
         said += [f'the film ends {missing:.0f} s before its header says: cut off?']
     return said
 

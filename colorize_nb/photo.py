@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from .files import Apart, PhotoError, Tags, check_memory, check_size, cleaned, extra_kind, identify
 from .files import is_camera_raw, max_decoder_bytes, orientation_tag, package_dir, page_size, quiet
+from .files import png_parts
 from .files import read_blocks, read_exif, slim_png, tiff_bytes, tiff_pages, what_is, write_exif
 from .files import find_photos, photo_suffixes, photos_dir, replacing, results_dir, write_csv  # noqa: F401
 
@@ -189,7 +190,7 @@ def _clear_colour(im):
     if clear is None or im.mode not in ('1', 'L', 'P', 'RGB'):
         return None
     white = {'L;2': 3, 'L;4': 15, '1': 1}.get(im.info.get('stored_as'), 255)
-    return clear * 255 // white if isinstance(clear, int) and im.mode in ('1', 'L') else clear
+    return min(255, clear * 255 // white) if isinstance(clear, int) and im.mode in ('1', 'L') else clear
 
 
 def _joined(colours, opacity, alpha):
@@ -257,6 +258,7 @@ class _Pixels:
     opacity: np.ndarray = None  # (H, W) uint16
     profile: bytes = None  # ICC
     inks: bool = False  # are the numbers shares of ink (CMYK)?
+    bits: int = 16  # a channel, in the file
     exif: Tags = field(default_factory=Tags)
     info: dict = field(default_factory=dict)
 
@@ -283,10 +285,10 @@ def _read_tiff(file, number):
         a = np.moveaxis(a, 0, -1) if page.axes == 'SYX' else a.reshape(*a.shape[:2], -1)
         extra = page.extrasamples[:1] if page.samplesperpixel > colours else ()
         profile = page.iccprofile
-    return _tiff_pixels(_to_16bit(a, bits), colours, int(page.photometric), extra, profile)
+    return _tiff_pixels(_to_16bit(a, bits), bits, colours, int(page.photometric), extra, profile)
 
 # %% ../nbs/00_photo.ipynb #c8495ed3
-def _tiff_pixels(a, colours, photometric, extra, profile):
+def _tiff_pixels(a, bits, colours, photometric, extra, profile):
     "The samples of a TIFF page put in order: colours, opacity, black at 0."
     opacity = a[..., colours] if extra and extra[0] in (1, 2) else None
     colour = a[..., :colours]
@@ -295,12 +297,13 @@ def _tiff_pixels(a, colours, photometric, extra, profile):
     if opacity is not None and extra[0] == 1:  # colours were multiplied by their opacity
         share = np.maximum(opacity, 1)[..., None].astype(np.float32) / 65535
         colour = (colour / share).clip(0, 65535).astype(np.uint16)
-    return _Pixels(array=colour, opacity=opacity, profile=profile, inks=photometric == 5)
+    return _Pixels(array=colour, opacity=opacity, profile=profile, inks=photometric == 5, bits=bits)
 
 
-def _from_image(im, file=None, at=None):
+def _from_image(im):
     "Pixels and metadata of an image that Pillow has read."
-    exif, info = read_blocks(im, file, at)
+    exif, info = read_blocks(im)
+    info['left_out'] = info.get('left_out', []) + _more_in(im)
     return _Pixels(image=im, exif=exif, info=info)
 
 # %% ../nbs/00_photo.ipynb #3130452e
@@ -308,9 +311,9 @@ def _read_deep_png(file, found):
     "A PNG of 16 bits a channel, which Pillow cuts to 8."
     import imagecodecs
 
-    file.seek(0)
-    a = imagecodecs.png_decode(file.read())
-    a = a.reshape(*a.shape[:2], -1)
+    wanted = b'IHDR', b'IDAT', b'IEND', *[b'tRNS'] * ('transparency' in found.image.info)
+    bare = [part for part in png_parts(file) if part[4:8] in wanted]  # libpng talks about the others
+    a = np.atleast_3d(imagecodecs.png_decode(b'\x89PNG\r\n\x1a\n' + b''.join(bare)))
     colours = 1 if a.shape[2] < 3 else 3
     found.profile, found.image, found.array = found.image.info.get('icc_profile'), None, a[..., :colours]
     found.opacity = a[..., colours] if a.shape[2] > colours else None
@@ -345,7 +348,7 @@ def _main_page(file, pages):
     return next(i for i in range(len(pages)) if i == largest or not _is_small_copy(file, pages, i, largest))
 
 # %% ../nbs/00_photo.ipynb #5e10eb3e
-def _read_raw(file):
+def _read_raw(file, pages):
     "A camera raw photo by rawpy (LibRaw): developed as the camera would, 16 bits, sRGB, upright."
     try:
         import rawpy
@@ -354,15 +357,13 @@ def _read_raw(file):
     file.seek(0)
     with rawpy.imread(file) as raw:
         check_size(raw.sizes.width, raw.sizes.height)
-        return _Pixels(array=raw.postprocess(use_camera_wb=True, output_bps=16))
-
-
-def _read_by_pillow(file, number):
-    "A page of a TIFF file by Pillow, which also turns it upright."
-    im = identify(file)
-    im.seek(number)
-    im.load()
-    return _Pixels(image=im)
+        found = _Pixels(array=raw.postprocess(use_camera_wb=True, output_bps=16))
+    if not pages:  # of a kind that is no TIFF inside
+        found.info = {'left_out': ['the metadata of this kind of raw photo']}
+        return found
+    found.exif, found.info = read_blocks(Image.new('L', (1, 1)), file, next(iter(pages)))
+    found.exif.set(orientation_tag, 1)  # LibRaw has turned the pixels
+    return found
 
 # %% ../nbs/00_photo.ipynb #721cf5e0
 def _decode_other(file, deep, apart):
@@ -375,10 +376,11 @@ def _decode_other(file, deep, apart):
     stored_as = str(im.tile[0].args) if im.format == 'PNG' and im.tile else ''
     deep_png = stored_as in ('RGB;16B', 'RGBA;16B', 'LA;16B') and (deep or 'transparency' in im.info)
     check_memory(im.format, *im.size, apart, _jpeg_need(im) or 24 * deep_png)
+    getattr(im, 'is_animated', False)  # asked later, a GIF would begin anew
     im.load()
     im.info |= {'stored_as': stored_as}
     found = _read_deep_png(file, _from_image(im)) if deep_png else _from_image(im)
-    found.info['left_out'] = left_out
+    found.info['left_out'] += left_out
     return found
 
 # %% ../nbs/00_photo.ipynb #3d26fb52
@@ -422,11 +424,19 @@ def _decode(file, number=None, deep=False, apart=True):
     if extra and apart and size > 2**20 and find_spec({'heic': 'pillow_heif', 'raw': 'rawpy'}[extra]):
         raise Apart(max_decoder_bytes)
     if extra:
-        return _from_image(_read_heic(file)) if extra == 'heic' else _read_raw(file)
+        return _from_image(_read_heic(file)) if extra == 'heic' else _read_raw(file, dict(pages))
     file.seek(0)
     return _decode_tiff(file, pages, number, apart) if pages else _decode_other(file, deep, apart)
 
 # %% ../nbs/00_photo.ipynb #5a9118ea
+def _read_by_pillow(file, number):
+    "A page of a TIFF file by Pillow, which also turns it upright."
+    im = identify(file)
+    im.seek(number)
+    im.load()
+    return _Pixels(image=im)
+
+
 def _look(file, pages, number):
     "A page as 16 x 16 gray numbers."
     tiff_bytes(pages[number][1])
@@ -449,13 +459,14 @@ def _is_small_copy(file, pages, number, of):
     return np.abs(difference).mean() < 12  # of 255
 
 # %% ../nbs/00_photo.ipynb #34ac7539
-_cut_words = 'truncated incomplete decoder broken_data_stream failed_to_read not_enough insufficient'.split()
+_cut = 'truncated incomplete decoder broken_data failed_to_read not_enough insufficient end_of_file'.split()
 
 
 def _reason(error):
     "The sentence for whatever a reader raised: decoders raise a dozen kinds of error."
-    said = ' '.join(str(error).split())[:200] or type(error).__name__
-    cut = any(word.replace('_', ' ') in said.lower() for word in _cut_words)
+    said = str(error).removeprefix("b'").removesuffix("'")  # LibRaw speaks in bytes
+    said = ' '.join(said.split())[:200] or type(error).__name__
+    cut = any(word.replace('_', ' ') in said.lower() for word in _cut)
     what = 'the file is cut off or damaged: copy or download it again' if cut else 'cannot be read as a photo'
     return f'{what} ({said})'
 
@@ -467,9 +478,6 @@ def _from_given_image(im):
     if 'exif' not in im.info and getattr(im, 'tag_v2', None):
         found.exif = read_exif(im.getexif().tobytes())
     return found
-
-
-_child = 'import sys; from colorize_nb.photo import _serve; _serve(*sys.argv[1:])'
 
 # %% ../nbs/00_photo.ipynb #4b04de18
 @contextmanager
@@ -526,6 +534,13 @@ def _limit_memory(most):
         pass
 
 # %% ../nbs/00_photo.ipynb #6a8749c3
+def _more_in(im):
+    "What else a file holds, and no result of ours: sentences."
+    longer = sum(len(d) for _, d in getattr(im, 'applist', []) if b'adobe.com/xmp/extension/' in d[:40])
+    pictures = ['all pictures but the first: a result has one'] * bool(getattr(im, 'is_animated', False))
+    return [f'{longer:,} bytes of extended XMP'] * bool(longer) + pictures
+
+
 def _deep_photo(found, alpha, turn):
     "A DeepPhoto of what a reader found."
     a, opacity, profile = found.array, found.opacity, found.profile
@@ -547,13 +562,16 @@ def _finished(found, alpha, deep):
         out = _turned(image_to_srgb(im, alpha), turn)
     else:
         out = _deep_photo(found, alpha, turn)
-        out = out if deep else to_8bit(out)
+        out = out if deep and found.bits > 8 else to_8bit(out)
     found.info['exif'] = write_exif(cleaned(found.exif, out.size))
     found.info['thumbnail'] = found.exif.thumbnail
     out.info = {name: value for name, value in found.info.items() if value}
     return out
 
 # %% ../nbs/00_photo.ipynb #b9897d92
+_child = 'import sys; from colorize_nb.photo import _serve; _serve(*sys.argv[1:])'
+
+
 def _serve(path, answer, options):
     "In a process of its own: read a photo within a limit of memory; its pixels go into a file."
     options = json.loads(options)
@@ -643,8 +661,12 @@ def open_pages(
         pages = [] if pages and is_camera_raw(file, pages[0][1]) else pages
         largest = max(range(len(pages)), key=lambda i: np.prod(page_size(pages[i][1])), default=0)
         numbers = [i for i in range(len(pages)) if not _is_small_copy(file, pages, i, largest)]
-    for number in numbers if len(numbers) > 1 else [None]:
-        yield open_photo(source, alpha, deep, number)
+    for count, number in enumerate(numbers if len(numbers) > 1 else [None], 1):
+        try:
+            photo = open_photo(source, alpha, deep, number)
+        except PhotoError as e:
+            raise PhotoError(f'page {count} of {len(numbers)}: {e}' if number is not None else e) from None
+        yield photo
 
 # %% ../nbs/00_photo.ipynb #f7bf6dc4
 def has_colour(

@@ -9,7 +9,8 @@ __all__ = ['frame_ab', 'motion', 'warp', 'gray_match', 'Smoother', 'flicker', 'd
            'film_outcome']
 
 # %% ../nbs/16_video.ipynb #f2000003
-import hashlib, json, shutil
+import hashlib, json, os, shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import groupby
@@ -20,10 +21,10 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from .colorize import Colorizer, even_out
 from .files import replacing
-from .film import Film, FilmError, film_formats, film_has_colour, film_target, holdable
-from .film import join_segments, levels, lightness, needed, paint, write_segment
+from .film import Film, FilmError, film_formats, film_has_colour, film_suffixes, film_target
+from .film import holdable, join_segments, levels, lightness, needed, paint, write_segment
 from .journal import Journals, Outcome, Task, WrongCall, is_free, move_into_place, names_a_file
-from .journal import other_names, real, sha_of, shortened
+from .journal import one_line, other_names, real, sha_of, shortened
 
 # %% ../nbs/16_video.ipynb #f2000011
 def frame_ab(
@@ -38,7 +39,7 @@ def frame_ab(
     knobs, L = colorizer.knobs, lightness(gray)
     L = L + knobs['soft'] * (needed('cv2').blur(L, (3, 3), borderType=1) - L)  # 1: the border repeats itself
     seen = split_lab(torch.from_numpy(np.stack([L, L, L])[None]).to(colorizer.device))[0]
-    ab, _ = predict_ab(colorizer.generator, seen, min(gray.shape))
+    ab, _ = predict_ab(colorizer.generator, seen, max(gray.shape))  # as it is
     return np.ascontiguousarray((ab * even_out(ab, knobs['even']))[0].movedim(0, -1).cpu().numpy())
 
 # %% ../nbs/16_video.ipynb #f2000023
@@ -55,7 +56,7 @@ def motion(
     "Where each pixel was in the frame before."
     return _flow_finder().calc(np.ascontiguousarray(gray), np.ascontiguousarray(before), None)
 
-# %% ../nbs/16_video.ipynb #f2000024
+
 def warp(
     image: np.ndarray,  # (h, w) or (h, w, 2): gray or chroma of the frame before
     flow: np.ndarray,  # (h, w, 2): from `motion`
@@ -178,7 +179,7 @@ def _progress(film, done, made, seconds):
 @contextmanager
 def _workplace(target, job):
     "The folder of unfinished work, ours alone; emptied if it holds another job."
-    folder = target.with_name(f'.{target.name}.parts')
+    folder = shortened(target.with_name(f'.{target.name}.parts'))
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / 'lock', timeout=0):
@@ -191,6 +192,23 @@ def _workplace(target, job):
             yield folder
     except Timeout:
         raise FilmError(f'another run is making {target} at this moment') from None
+
+# %% ../nbs/16_video.ipynb #f2000053b
+def _ahead(frames, film, colorizer, size):
+    "Frames with their own answers: the network is one frame ahead, in a thread of its own."
+    import torch
+
+    threads, coming = torch.get_num_threads(), None
+    torch.set_num_threads(1)  # such small pictures are faster without threads that wait for each other
+    try:
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _, time, luma in frames:
+                ready, coming = coming, pool.submit(_seen, time, luma, film, colorizer, size)
+                if ready is not None:
+                    yield ready.result()
+            yield coming.result()
+    finally:
+        torch.set_num_threads(threads)
 
 # %% ../nbs/16_video.ipynb #f2000054
 def _save_state(folder, number, segment, smoother):
@@ -214,18 +232,22 @@ def _resume(folder, smoother):
 _segment_seconds = 4
 
 
-def _colored(frames, film, colorizer, smoother, size):
-    "Gray frames (number, time, luma) in; (time, planes) in colour out, one at a time."
+def _seen(time, luma, film, colorizer, size):
+    "A frame with even sides, what the network sees of it (bytes, sides rounded to 32), and its answer."
     from colorize_nb.unet import sides_seen
 
     height, width = sides_seen(film.height, film.width, size)
     black, span = levels(film.deep, film.full)[:2]
-    for _, time, luma in frames:
-        luma = np.pad(luma, ((0, film.height % 2), (0, film.width % 2)), mode='edge')
-        small = needed('cv2').resize(luma, (width, height), interpolation=3).astype(np.float32)  # 3: area
-        gray = ((small - black) * (255 / span) + 0.5).clip(0, 255).astype(np.uint8)
-        ab = smoother(frame_ab(colorizer, gray), gray)
-        yield time, paint(luma, gray, ab, film, colorizer.saturation, colorizer.device)
+    luma = np.pad(luma, ((0, film.height % 2), (0, film.width % 2)), mode='edge')
+    small = needed('cv2').resize(luma, (width, height), interpolation=3).astype(np.float32)  # 3: area
+    gray = ((small - black) * (255 / span) + 0.5).clip(0, 255).astype(np.uint8)
+    return time, luma, gray, frame_ab(colorizer, gray)
+
+
+def _colored(frames, film, colorizer, smoother, size):
+    "Gray frames (number, time, luma) in; (time, planes) in colour out, one at a time."
+    for time, luma, gray, own in _ahead(frames, film, colorizer, size):
+        yield time, paint(luma, gray, smoother(own, gray), film, colorizer.saturation, colorizer.device)
 
 # %% ../nbs/16_video.ipynb #f2000056
 def _numbered(film):
@@ -297,7 +319,7 @@ def _explained(film, target, say):
 
 def _tidy(target):
     "Remove the empty folder of a run that was killed when all was done."
-    folder = target.with_name(f'.{target.name}.parts')
+    folder = shortened(target.with_name(f'.{target.name}.parts'))
     if target.exists() and folder.is_dir() and {p.name for p in folder.iterdir()} <= {'lock', 'job.json'}:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -332,6 +354,19 @@ def colorize_video(
         say(f'{film.file.name}: {note}') if notes is None else notes.append(note)
     return target
 
+# %% ../nbs/16_video.ipynb #f2000071a
+def _names_a_film(out, films):
+    "Is `out` the name of one film? If it is neither that nor a folder, the call is wrong."
+    if out is None or Path(out).is_dir():
+        return False
+    single = Path(out).suffix.lower() in film_formats
+    if single and os.path.exists(out) and any(f.exists() and f.samefile(out) for f in films):
+        raise WrongCall(f'-o {out}: that is the film itself; give another name')
+    wrong = Path(out).suffix.lower() in film_suffixes and not single
+    if wrong or single and len(films) > 1 or not single and names_a_file(out, films):
+        raise WrongCall(f'-o {out}: give a folder, or for one film a name in {", ".join(film_formats)}')
+    return single
+
 # %% ../nbs/16_video.ipynb #f2000072
 def film_tasks(
     films: list,  # files
@@ -339,10 +374,8 @@ def film_tasks(
     overwrite: bool = False,  # may a file be replaced that is no result of ours?
 ) -> list[Task]:  # in order
     "A place for the result of each film, under a name of its own."
-    single = out is not None and Path(out).suffix.lower() in film_formats and not Path(out).is_dir()
-    if films and out and (names_a_file(out, films) or single and len(films) > 1):
-        raise WrongCall(f'-o {out}: give a folder, or for one film a name in {", ".join(film_formats)}')
-    journals, tasks = Journals(), []
+    films, journals, tasks = list({real(film): film for film in films}.values()), Journals(), []
+    single = bool(films) and _names_a_film(out, films)
     for film in films:
         beside = film_target(film)
         wanted = Path(out) / film.with_suffix(beside.suffix).name if out else beside
@@ -350,7 +383,7 @@ def film_tasks(
         names = [Path(out)] if single else other_names(shortened(wanted), film)
         free = (n for n in names if real(n) not in taken and is_free(n, film, journals, overwrite))
         target = Path(out) if single else next(free)
-        tasks.append(Task(film, target, target.parent))
+        tasks.append(Task(film, target, target.parent, fixed=single))
         _tidy(target)
     return tasks
 
@@ -365,10 +398,11 @@ def film_outcome(
         raise FilmError('hints belong to a photo, not to a film')
     if not work.force and film_has_colour(task.photo):
         return Outcome(task.photo, 'left', reason='it has colour already (--force colours it anew)')
-    now, notes = task.photo.stat(), ['no label in the picture: the metadata say it'] * work.label
+    now, notes = task.photo.stat(), ['no label in a film' + ': its metadata say it' * work.mark] * work.label
     about = dict(settings=work.settings, sha=sha_of(task.photo), photo_size=[now.st_size, now.st_mtime_ns])
     knobs = dict(size=work.film_size, strength=work.strength, mark=work.mark, notes=notes)
-    knobs |= dict(say=work.say or (lambda line: None), tell=tell or (lambda share: None))
+    say = work.say or (lambda line: None)
+    knobs |= dict(say=lambda line: say(one_line(line)), tell=tell or (lambda share: None))
     place = lambda part, target: move_into_place(part, task, **about)
     colorize_video(task.photo, task.target, work.ready(), place=place, **knobs)
     return Outcome(task.photo, 'colorized', task.target, '; '.join(notes))
