@@ -6,9 +6,10 @@
 Make the .onnx file once, where colorize_nb is installed: colorize-onnx weights.safetensors lite_unet.onnx
 It takes L/50 - 1 as `L` (n, 1, h, w) and answers ab/110 as `ab` (n, 2, h, w).
 """
-import argparse, sys
+import argparse, os, sys
 from pathlib import Path
 import numpy as np
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # before the import: nobody else need know what you colour
 import onnxruntime
 from PIL import Image, ImageOps
 
