@@ -387,7 +387,7 @@ def _pieces(b, n, pixels=2**15):
 def bytes_to_L_ab(
     rgb: Tensor,  # (B, 3, H, W) bytes, sRGB, on the CPU
 ) -> tuple[Tensor, Tensor]:  # (B, 1, H, W) and (B, 2, H, W), normalised for the network
-    "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, in a fraction of the time."
+    "What `split_lab(rgb_to_lab(rgb/255))` gives, within 0.06 in Lab, from tables: faster on a CPU."
     b, _, h, w = rgb.shape
     flat = rgb.contiguous().flatten(2)
     L, ab = torch.empty(b, 1, h * w), torch.empty(b, 2, h * w)
