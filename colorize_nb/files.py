@@ -429,11 +429,12 @@ def _too_long(name, data):
         return False
 
 
+# Why a chunk has to go; a capital letter begins the names of those that the picture needs
 def _unwanted(part):
-    "Why a chunk has to go; a capital letter begins the names of those that the picture needs."
     if len(part) > 900 and _too_long(part[4:8], part[8:-4]):
         return 'unpacked it is over a megabyte'
-    return 'it is damaged' * (part[4:5].islower() and part != png_chunk(part[4:8], part[8:-4]))
+    whole = len(part) == int.from_bytes(part[:4], 'big') + 12  # else the file was cut off here
+    return 'it is damaged' * (whole and part[4:5].islower() and part != png_chunk(part[4:8], part[8:-4]))
 
 # %% ../nbs/00_files.ipynb #3b7e9f97
 def png_parts(

@@ -216,7 +216,7 @@ def _paint(self: Painter, folder, name, photo, result):
     target.unlink(missing_ok=True)
     try:
         source = _fetched(photo, Path(folder, 'photo' + PurePosixPath(name).suffix))
-        outcome = self.work(Task(source, target, folder))
+        outcome = self.work(Task(source, target, folder, fixed=True))
     except OSError as e:
         outcome = Outcome(Path(name), 'failed', reason=str(e))
     self._ended(name)
