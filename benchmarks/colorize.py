@@ -2,9 +2,10 @@
 
     python benchmarks/colorize.py [--megapixels 24] [--photos 100] [--threads 2]
 
-Networks change places inside the same command, so all else is the same. The weights of the one of 2016 are random
-numbers here: its time does not depend on them. CPU-seconds are those of the process and its children: on a busy machine they say more than the clock, which
-is printed beside them. Every comparison is from one run, the candidates taking turns; ratios are to torch.
+Networks change places inside the same command, so all else is the same. The weights of the one of 2016 are
+random numbers here: its time does not depend on them. CPU-seconds are those of the process and its children: on
+a busy machine they say more than the clock, which is printed beside them. Every comparison is from one run, the
+candidates taking turns; ratios are to torch.
 """
 
 import json
