@@ -1,16 +1,15 @@
-"""Time and memory of `colorize`: by stages, by runtimes, beside the network of Zhang et al. 2016; one photo and many.
+"""Time and memory of `colorize`: by stages, by runtimes, beside the network of Zhang et al. 2016.
 
     python benchmarks/colorize.py [--megapixels 24] [--photos 100] [--threads 2]
 
 Networks change places inside the same command, so all else is the same. The weights of the one of 2016 are
-random numbers here: its time does not depend on them. CPU-seconds are those of the process and its children: on
-a busy machine they say more than the clock, which is printed beside them. Every comparison is from one run, the
-candidates taking turns; ratios are to torch.
+random numbers here: its time does not depend on them. CPU-seconds are those of the process and its children:
+on a busy machine they say more than the clock, which is printed beside them. Every comparison is from one
+run, the candidates taking turns; ratios are to torch.
 """
 
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -72,16 +71,6 @@ def whole(args, threads):
     return cpu, time.perf_counter() - began, peak
 
 
-def hardware():
-    "Processor, cores, and how busy they are."
-    try:
-        lines = dict(line.split(':', 1) for line in open('/proc/cpuinfo') if ':' in line)
-        model = next(value for name, value in lines.items() if name.startswith('model name')).strip()
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f'{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
-
-
 def zhang2016(file):
     "Weights for the network of Zhang, Isola and Efros 2016 (lesson 18)."
     from colorize_nb.encoders import save_weights
@@ -126,7 +115,9 @@ def main(
     for i, file in enumerate((files * (photos // len(files) + 1))[:photos]):
         gray(folder / 'small' / f'{i}.jpg', 0.3, file)
     other = zhang2016(folder / 'zhang2016.safetensors')
-    print(hardware())
+    from colorize_nb.runs import processor
+
+    print(f'{processor()}, load {os.getloadavg()[0]:.1f}')
     for runtime in ('torch', 'onnx'):
         print(f'{megapixels:g} megapixels by stages, {runtime}, {threads} threads:', flush=True)
         env = {**os.environ, 'BENCH_FOLDER': str(folder), 'OMP_NUM_THREADS': str(threads)}

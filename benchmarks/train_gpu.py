@@ -20,15 +20,17 @@ import math
 import random
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from fastai.callback.schedule import combined_cos
+from gpu import wait
 
 from colorize_nb.color import rgb_to_L, rgb_to_lab, split_lab
-from colorize_nb.data import PhotoCache, crop_box, photo_block
-from colorize_nb.encoders import create_generator, lite0_features, load_weights, save_weights
+from colorize_nb.data import PhotoCache, crop_box, photo_dls
+from colorize_nb.encoders import create_generator, lite0_features, load_weights, save_weights, split_params
 from colorize_nb.losses import ColorLoss, GANLoss, PerceptualLoss
 from colorize_nb.patchgan import PatchDiscriminator
 from colorize_nb.photo import find_photos, write_csv
@@ -119,13 +121,6 @@ def aged(rgb, L, share, generator):
     return torch.where(uniform(0, 1) < share, old, L)
 
 
-def validation(cache, numbers, o):
-    "Middle squares of the photos that nothing is trained on, as (L, ab) batches on the device"
-    block = photo_block(cache, size=o.size, valid_pct=o.valid_pct)
-    dls = block.dataloaders(list(range(len(cache))), bs=o.bs, num_workers=o.workers, device=o.device)
-    return [tuple(t.as_subclass(torch.Tensor) for t in batch) for batch in dls.valid]
-
-
 def decayed(parameters):
     "Groups for AdamW: only what multiplies decays"
     parameters = [p for p in parameters if p.requires_grad]
@@ -155,7 +150,7 @@ class Trainer:
         eyes = PerceptualLoss(lite0_features().to(**to)) if o.perceptual else None
         self.loss = ColorLoss(eyes, o.perceptual, o.chroma)
         self.rates, groups = [], []
-        for parameters, top in self.parts():
+        for parameters, top in zip(split_params(self.generator), (o.encoder_lr, o.lr)):
             for parameters, wd in zip(decayed(parameters), (o.wd, 0.0)):
                 rate = torch.tensor(0.0, device=o.device)
                 self.rates.append((rate, top))
@@ -173,13 +168,6 @@ class Trainer:
         self.L = torch.empty(shape, device=o.device).to(memory_format=torch.channels_last)
         self.ab = torch.empty(o.bs, 2, o.size, o.size, device=o.device)
         self.graph = None
-
-    def parts(self):
-        "The pretrained encoder and all the rest, with their learning rates"
-        encoder = list(self.generator.encoder.parameters())
-        known = set(map(id, encoder))
-        rest = [p for p in self.generator.parameters() if id(p) not in known]
-        return (encoder, self.o.encoder_lr), (rest, self.o.lr)
 
     def verdicts(self, pred):
         "The discriminator's step"
@@ -216,16 +204,22 @@ class Trainer:
             torch._foreach_lerp_([a for a, _ in floats], [g for _, g in floats], 1 - self.o.ema)
 
     def record(self):
-        "Three steps that do not count, then the graph of one; the network is as it was before"
-        kept = copy.deepcopy((self.generator.state_dict(), self.average.state_dict()))
+        "The graph of a step, after three that were not recorded; `unchanged` is for who wants them undone"
         for _ in range(3):
             self.run_eagerly()
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.step()
-        self.generator.load_state_dict(kept[0])
-        self.average.load_state_dict(kept[1])
+
+    @contextmanager
+    def unchanged(self):
+        "Steps in here do not count: networks and optimizers are as before, in the same memory"
+        networks = [self.generator, self.average, *([self.discriminator] if self.o.gan else [])]
+        kept = copy.deepcopy([network.state_dict() for network in networks])
+        yield
+        for network, state in zip(networks, kept):
+            network.load_state_dict(state)
         for optimizer in [self.optimizer, self.d_optimizer] if self.o.gan else [self.optimizer]:
             for state in optimizer.state.values():
                 for v in state.values():
@@ -274,18 +268,12 @@ def speed(trainer, photos, n=12):
     for i, (L, ab) in enumerate(photos):
         trainer(L, ab, 0.0)
         if i == 3:  # the first ones wait for memory
-            wait(trainer.o)
+            wait(trainer.o.device)
             began = time.perf_counter()
         if i + 1 == n:
             break
-    wait(trainer.o)
+    wait(trainer.o.device)
     return (time.perf_counter() - began) / (i - 3)
-
-
-def wait(o):
-    "Until the device has done all that it was told"
-    if o.device == 'cuda':
-        torch.cuda.synchronize()
 
 
 def train(o):
@@ -295,31 +283,27 @@ def train(o):
     torch.manual_seed(o.seed)
     o.out.mkdir(parents=True, exist_ok=True)
     cache = PhotoCache(find_photos(o.photos), o.size * 9 // 8)
-    block = photo_block(cache, valid_pct=o.valid_pct)
-    numbers, valid_numbers = block.splitter(list(range(len(cache))))
+    dls = photo_dls(cache, o.size, o.bs, valid_pct=o.valid_pct, device=o.device, num_workers=o.workers)
+    numbers, valid_numbers = dls.train_ds.items, dls.valid_ds.items
     if o.limit:
         numbers = numbers[: o.limit]
     n_batches = len(numbers) // o.bs
     if n_batches < 6:
-        sys.exit(
-            f'{len(numbers)} photos make {n_batches} batches of {o.bs}: give more photos or a smaller --bs'
-        )
+        found = f'{len(numbers)} photos make {n_batches} batches of {o.bs}'
+        sys.exit(f'{found}: give more photos or a smaller --bs')
     photos = Photos(cache, numbers, o)
-    valid = validation(cache, valid_numbers, o)
+    valid = [tuple(t.as_subclass(torch.Tensor) for t in batch) for batch in dls.valid]
     say(f'{len(numbers)} photos to train on, {len(valid_numbers)} to validate, {len(cache.broken)} broken')
     generator = load_weights(o.init) if o.init else create_generator('lite_unet', **net_config(o.net))
     trainer = Trainer(generator, o)
-    for L, ab in photos.batches('start', 0):
-        trainer.L.copy_(L)
-        trainer.ab.copy_(ab)
-        break
-    if o.device == 'cuda' and not o.eager:
-        trainer.record()
-        say('recorded')
-    kept = copy.deepcopy((trainer.generator.state_dict(), trainer.average.state_dict()))
-    seconds = speed(trainer, photos)
-    trainer.generator.load_state_dict(kept[0])
-    trainer.average.load_state_dict(kept[1])
+    with trainer.unchanged():
+        if o.device == 'cuda' and not o.eager:
+            L, ab = next(photos.batches('start', 0))
+            trainer.L.copy_(L)
+            trainer.ab.copy_(ab)
+            trainer.record()
+            say('recorded')
+        seconds = speed(trainer, photos)
     left = 60 * o.minutes - (time.perf_counter() - began)
     epochs = o.epochs or max(1, int(left / (seconds * n_batches * 1.03 + 1.0)))
     say(f'{1000 * seconds:.0f} ms a batch, {o.bs / seconds:.0f} photos/s: {epochs} epochs')

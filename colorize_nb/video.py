@@ -154,6 +154,10 @@ def _job(film, colorizer, **knobs):
     encoder = needed('av').__version__
     return dict(film=_film_hash(film.file), network=answer, av=encoder, **colorizer.knobs, **knobs)
 
+
+def _parts_of(target):
+    return shortened(target.with_name(f'.{target.name}.parts'))
+
 # %% ../nbs/16_video.ipynb #f2000084
 def _forget(folder, *patterns):
     "Delete files of a folder."
@@ -179,7 +183,7 @@ def _progress(film, done, made, seconds):
 @contextmanager
 def _workplace(target, job):
     "The folder of unfinished work, ours alone; emptied if it holds another job."
-    folder = shortened(target.with_name(f'.{target.name}.parts'))
+    folder = _parts_of(target)
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / 'lock', timeout=0):
@@ -319,7 +323,7 @@ def _explained(film, target, say):
 
 def _tidy(target):
     "Remove the empty folder of a run that was killed when all was done."
-    folder = shortened(target.with_name(f'.{target.name}.parts'))
+    folder = _parts_of(target)
     if target.exists() and folder.is_dir() and {p.name for p in folder.iterdir()} <= {'lock', 'job.json'}:
         shutil.rmtree(folder, ignore_errors=True)
 
