@@ -96,7 +96,7 @@ def check_size(
         limit = f'the limit of {max_pixels:,} pixels'
         raise PhotoError(f'{w:,} x {h:,} pixels is over {limit}: make the photo smaller first')
 
-# %% ../nbs/00_files.ipynb #437080ee
+
 def png_chunk(
     name: bytes,  # 4 letters
     data: bytes,  # content
@@ -685,12 +685,32 @@ def _repair(exif, xmp):
     if turn and orientation_tag not in exif.main:
         exif.set(orientation_tag, int(turn[1]))
 
+# %% ../nbs/00_files.ipynb #6bfcf1a0
+_longer = b'http://ns.adobe.com/xmp/extension/\0'
+
+
+def _extended_xmp(im):
+    "What a JPEG's packet had no room for (Adobe, XMP part 3, 1.1.3.1), and a sentence if it is not whole."
+    segments = [
+        data.removeprefix(_longer) for _, data in getattr(im, 'applist', []) if data.startswith(_longer)
+    ]
+    named = re.search(rb'HasExtendedXMP\W+(\w{32})', im.info.get('xmp', b'') if segments else b'')
+    pieces, size = {}, 0
+    for segment in segments:
+        guid, total, at = struct.unpack('>32sII', segment[:40].ljust(40, b'\0'))
+        if named and guid == named[1]:
+            pieces[at], size = segment[40:], total
+    whole = b''.join(pieces[at] for at in sorted(pieces))
+    if len(whole) == size:
+        return whole, []
+    return b'', [f'extended XMP: {len(whole):,} of its {size:,} bytes are there']
+
 # %% ../nbs/00_files.ipynb #d06f2530
 def read_blocks(
     im: Image.Image,  # as opened, before any step
     file: BinaryIO = None,  # its file, for TIFF
     at: int = None,  # place of the TIFF page's directory
-) -> tuple[Tags, dict]:  # EXIF; and XMP, IPTC (bytes), comment (str), text (dict), dpi, where they are
+) -> tuple[Tags, dict]:  # EXIF; and XMP, its extension, IPTC (bytes), comment, text, dpi, where they are
     "All that an open photo says about itself beside the pixels."
     block = b'' if file else _exif_block(im)
     exif = read_exif(file, at) if file else read_exif(block)
@@ -701,7 +721,8 @@ def read_blocks(
     _repair(exif, xmp)
     found = {'xmp': xmp, 'comment': _read_comment(im) or text.pop('Comment', ''), 'text': text}
     found['iptc'] = _read_iptc(exif, im.info, packed.get('Raw profile type iptc', b''))
-    found['left_out'] = ['EXIF: it is damaged'] * bool(block and not exif.main)
+    found['xmp_extension'], incomplete = _extended_xmp(im)
+    found['left_out'] = ['EXIF: it is damaged'] * bool(block and not exif.main) + incomplete
     found['dpi'] = sane_dpi(_header_dpi(im)) or sane_dpi(_tiff_dpi(exif))
     return exif, {name: value for name, value in found.items() if value}
 

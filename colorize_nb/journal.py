@@ -248,12 +248,13 @@ def entry(
     self: Journals,
     file: Path,  # perhaps a result
 ) -> dict:  # photo, sha, settings, size, claims; empty if no journal knows it
-    "What the journals of the folders above a file say about it."
-    file = real(file)
-    for folder in file.parents:
-        line = self.read(folder).get(file.relative_to(folder).as_posix())
-        if line:
-            return {**line, 'photo': os.path.normpath(folder / line.get('photo', ''))}
+    "What the journals of the folders above a file say about it; a link may have led out of such a folder."
+    for way in dict.fromkeys([real(file), Path(os.path.abspath(file))]):
+        for folder in way.parents:
+            line = self.read(folder).get(way.relative_to(folder).as_posix())
+            if line:
+                photo = real(folder / 'x').parent / line.get('photo', '')
+                return {**line, 'photo': os.path.normpath(photo)}
     return {}
 
 # %% ../nbs/12_journal.ipynb #c2bb8be6
@@ -285,6 +286,18 @@ def _choice(wanted, photo, journals, taken, photos, overwrite):
             if file not in photos or 'size' in journals.entry(file) or is_our_result(file):
                 return name
 
+
+def _seen_from(root, file):
+    "The way from a folder to a file, both without links."
+    return Path(os.path.relpath(real(file), real(root / 'x').parent)).as_posix()
+
+
+def _name_of_result(root, target):
+    "In a journal: as it was given, if a link leads out of the journal's folder."
+    name = _seen_from(root, target)
+    led_out = name.startswith('../') and target.is_relative_to(root)
+    return target.relative_to(root).as_posix() if led_out else name
+
 # %% ../nbs/12_journal.ipynb #e0aceeef
 @dataclass
 class Task:
@@ -297,9 +310,8 @@ class Task:
 
     def line(self, **more):
         "The journal's line about its result."
-        root = real(self.root / 'x').parent
-        result, photo = (Path(os.path.relpath(real(p), root)).as_posix() for p in (self.target, self.photo))
-        return dict(result=result, photo=photo, **more)
+        names = _name_of_result(self.root, self.target), _seen_from(self.root, self.photo)
+        return dict(result=names[0], photo=names[1], **more)
 
     def elsewhere(self, journals):
         "The same under a name that is free: another run has put its result there since names were given."

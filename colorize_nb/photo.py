@@ -536,9 +536,7 @@ def _limit_memory(most):
 # %% ../nbs/00_photo.ipynb #6a8749c3
 def _more_in(im):
     "What else a file holds, and no result of ours: sentences."
-    longer = sum(len(d) for _, d in getattr(im, 'applist', []) if b'adobe.com/xmp/extension/' in d[:40])
-    pictures = ['all pictures but the first: a result has one'] * bool(getattr(im, 'is_animated', False))
-    return [f'{longer:,} bytes of extended XMP'] * bool(longer) + pictures
+    return ['all pictures but the first: a result has one'] * bool(getattr(im, 'is_animated', False))
 
 
 def _deep_photo(found, alpha, turn):
@@ -589,7 +587,8 @@ def _received(head, answer):
     "The photo that the other process left."
     kind, info = np.dtype(head['dtype']), head['info']
     pixels = np.memmap(answer, kind, 'r', shape=tuple(head['shape']))
-    info |= {name: base64.b64decode(info[name]) for name in ('exif', 'xmp', 'iptc') if name in info}
+    coded = info.keys() & {'exif', 'xmp', 'xmp_extension', 'iptc'}
+    info |= {name: base64.b64decode(info[name]) for name in coded}
     if 'dpi' in info:
         info['dpi'] = tuple(info['dpi'])
     if kind == np.uint16:
