@@ -342,7 +342,7 @@ class HandColorizer:
         saturation: float = None,  # multiplies the automatic chroma; hints are taken as they are
         colorizer: Colorizer = None,  # default the weights that come with the package
         view: int = 768,  # long side of what `paint` returns, pixels
-        branch: nn.Module = None,  # a trained `HintBranch` that spreads the hints in place of `Spread`
+        branch: nn.Module = None,  # a trained `HintBranch`: it guesses, and `Spread` adds what is left
     ):
         self.photo, self.branch = open_photo(photo, alpha=True), branch
         self.colorizer = colorizer or Colorizer()
@@ -429,7 +429,7 @@ def full(
     "The same in full resolution: what `Colorizer` does, with the photo's own lightness."
     return self._painter(hints)(self.photo)
 
-# %% ../nbs/14_hints.ipynb #d9f2901f
+
 def colorize_with_hints(
     photo,  # file, bytes or PIL image
     hints: list,  # of `Hint` or (x, y, (red, green, blue)), or a file: its saturation counts
@@ -692,7 +692,7 @@ def pair_colours(
     _, partner = linear_sum_assignment(torch.cdist(mine, other).square().numpy())
     return torch.from_numpy(partner)
 
-# %% ../nbs/14_hints.ipynb #117a5c2d
+
 def match_palette(
     mine: Tensor,  # (N, 3): ab and lightness of all pixels of a photo
     other: Tensor,  # (M, 3): of the reference
