@@ -111,7 +111,7 @@ max_decoder_bytes = 4 * 2**30  # what a decoder in a process of its own may take
 apart_bytes = 2**28  # a decoder that wants more than this, and more than 3 bytes for each of RGB, runs apart
 
 
-# Peak bytes a pixel of a reader and of the steps after it, measured below. Pillow keeps RGB in 4 bytes.
+# Peak bytes a pixel of a reader and of the steps after it, rounded up. Pillow keeps RGB in 4 bytes.
 _appetite = {
     'JPEG': 9,
     'PNG': 9,
