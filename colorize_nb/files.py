@@ -420,8 +420,8 @@ def _too_long(name, data):
     "Is this PNG chunk, unpacked, text or a profile of over a megabyte?"
     if name not in (b'iCCP', b'zTXt', b'iTXt', b'tEXt') or name == b'tEXt' and len(data) <= 2**20:
         return False
-    if len(data) > 2**20:
-        return True
+    if len(data) > 2**20:  # only XMP that is not packed may be longer
+        return len(data) > 2**24 or not data.startswith(b'XML:com.adobe.xmp\0\0')
     start = data.find(b'\x78', data.find(b'\0') + 1)  # packed data start with an x
     try:
         return len(zlib.decompressobj().decompress(data[max(start, 0) :], 2**20)) >= 2**20
