@@ -114,8 +114,10 @@ def cleaned_xmp(
 # %% ../nbs/00_metadata.ipynb #391df248
 def _tree(text):
     "A packet as a tree, whose prefixes stay when it is written again, and the RDF in it."
-    ET.register_namespace('xmpNote', _note)
-    for _, (prefix, space) in ET.iterparse(io.StringIO(text), ['start-ns']):
+    spaces = dict(pair for _, pair in ET.iterparse(io.StringIO(text), ['start-ns']))
+    if len(spaces) > 500:
+        raise ET.ParseError(f'{len(spaces):,} name spaces')
+    for prefix, space in {**spaces, 'xmpNote': _note}.items():
         ET.register_namespace(re.sub(r'^(ns\d+)?$', r'p\1', prefix), space)  # ns0 is a name of ET's own
     tree = ET.fromstring(text)
     rdf = next(tree.iter(f'{{{_rdf}}}RDF'), None)
@@ -239,11 +241,12 @@ def _pack_xmp(info, kind, mark, left_out):
     parts = [cleaned_xmp(info.get(name, b'')) for name in ('xmp', 'xmp_extension')]
     if info.get('xmp') and not parts[0] or info.get('xmp_extension') and not parts[1]:
         left_out.append('XMP: it is damaged')
+    limit = _limits[kind][1] - 2000  # room for the mark
     try:
-        text, longer = split_xmp(merged_xmp(*parts), _limits[kind][1] - 2000)  # room for the mark
-    except ET.ParseError as e:
-        left_out.append(f'XMP of {sum(map(len, parts)):,} bytes: too long, and it cannot be parted ({e})')
-        text, longer = '', b''
+        text, longer = split_xmp(merged_xmp(*parts), limit)
+    except (ET.ParseError, RecursionError) as e:
+        text, longer = parts[0] if len(parts[0].encode()) <= limit else '', b''
+        left_out.append(f'{sum(map(len, parts)) - len(text):,} bytes of XMP: too long for one packet ({e})')
     return (text if mark is None else marked_xmp(text, **mark)).encode(), longer
 
 # %% ../nbs/00_metadata.ipynb #94c44dca
@@ -263,9 +266,7 @@ def pack_blocks(
     mark: 'dict | None' = None,  # write that a program made the colours, and these notes
     thumbnail: bytes = b'',  # a small JPEG in place of an old thumbnail
     gray: bool = False,  # are the pixels gray? The profile of sRGB is one of colours
-) -> tuple[
-    dict, list
-]:  # exif, xmp, xmp_extension, iptc, icc_profile (bytes), comment, text, dpi; what had to go
+) -> tuple[dict, list]:  # the blocks by name, as bytes or text; what had to be left out
     "What goes into a file of this kind, each thing in the place that the format has for it."
     info, left_out = info | {'dpi': sane_dpi(info.get('dpi'))}, list(info.get('left_out', ()))
     out = {'dpi': info['dpi'], 'icc_profile': b'' if gray else srgb_profile(), 'comment': '', 'text': {}}
