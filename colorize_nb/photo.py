@@ -20,7 +20,8 @@ from .files import Apart, PhotoError, Tags, check_memory, check_size, cleaned, e
 from .files import is_camera_raw, max_decoder_bytes, orientation_tag, package_dir, page_size, quiet
 from .files import png_parts
 from .files import read_blocks, read_exif, slim_png, tiff_bytes, tiff_pages, what_is, write_exif
-from .files import find_photos, photo_suffixes, photos_dir, replacing, results_dir, write_csv  # noqa: F401
+from .files import find_photos, photo_suffixes, photos_dir  # noqa: F401
+from .files import replacing, results_dir, write_csv  # noqa: F401
 
 # %% ../nbs/00_photo.ipynb #dcbfa2a9
 _turns = 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90'.split()
