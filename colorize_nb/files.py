@@ -6,11 +6,11 @@ Docs: https://colorize-nb.github.io/colorize_nb/files.html.md"""
 
 # %% auto #0
 __all__ = ['photo_suffixes', 'max_pixels', 'max_decoder_bytes', 'apart_bytes', 'camera_pointer', 'gps_pointer', 'orientation_tag',
-           'description_tag', 'comment_tag', 'package_dir', 'photos_dir', 'results_dir', 'find_photos', 'PhotoError',
-           'check_size', 'png_chunk', 'Apart', 'check_memory', 'read_ifd', 'write_ifd', 'Tags', 'in_order', 'tiff_head',
-           'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify', 'extra_kind', 'what_is', 'png_parts',
-           'slim_png', 'quiet', 'read_exif', 'without_storage', 'cleaned', 'write_exif', 'sane_dpi', 'read_blocks',
-           'replacing', 'sha256_of', 'write_csv']
+           'description_tag', 'comment_tag', 'xmp_extension_head', 'package_dir', 'photos_dir', 'results_dir',
+           'find_photos', 'PhotoError', 'check_size', 'png_chunk', 'Apart', 'check_memory', 'read_ifd', 'write_ifd',
+           'Tags', 'in_order', 'tiff_head', 'page_size', 'tiff_pages', 'tiff_bytes', 'is_camera_raw', 'identify',
+           'extra_kind', 'what_is', 'png_parts', 'slim_png', 'quiet', 'read_exif', 'without_storage', 'cleaned',
+           'write_exif', 'sane_dpi', 'read_blocks', 'replacing', 'sha256_of', 'write_csv']
 
 # %% ../nbs/00_files.ipynb #dd68dfb3
 import csv, ctypes, hashlib, io, itertools, logging, os, re, struct, threading, warnings, zlib
@@ -686,14 +686,13 @@ def _repair(exif, xmp):
         exif.set(orientation_tag, int(turn[1]))
 
 # %% ../nbs/00_files.ipynb #6bfcf1a0
-_longer = b'http://ns.adobe.com/xmp/extension/\0'
+xmp_extension_head = b'http://ns.adobe.com/xmp/extension/\0'  # begins each of its segments in a JPEG
 
 
 def _extended_xmp(im):
     "What a JPEG's packet had no room for (Adobe, XMP part 3, 1.1.3.1), and a sentence if it is not whole."
-    segments = [
-        data.removeprefix(_longer) for _, data in getattr(im, 'applist', []) if data.startswith(_longer)
-    ]
+    head = xmp_extension_head
+    segments = [d.removeprefix(head) for _, d in getattr(im, 'applist', []) if d.startswith(head)]
     named = re.search(rb'HasExtendedXMP\W+(\w{32})', im.info.get('xmp', b'') if segments else b'')
     pieces, size = {}, 0
     for segment in segments:

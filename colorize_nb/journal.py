@@ -253,7 +253,7 @@ def entry(
         for folder in way.parents:
             line = self.read(folder).get(way.relative_to(folder).as_posix())
             if line:
-                photo = real(folder / 'x').parent / line.get('photo', '')
+                photo = os.path.join(_real_folder(folder), line.get('photo', ''))
                 return {**line, 'photo': os.path.normpath(photo)}
     return {}
 
@@ -289,7 +289,7 @@ def _choice(wanted, photo, journals, taken, photos, overwrite):
 
 def _seen_from(root, file):
     "The way from a folder to a file, both without links."
-    return Path(os.path.relpath(real(file), real(root / 'x').parent)).as_posix()
+    return Path(os.path.relpath(real(file), _real_folder(root))).as_posix()
 
 
 def _name_of_result(root, target):
@@ -310,8 +310,8 @@ class Task:
 
     def line(self, **more):
         "The journal's line about its result."
-        names = _name_of_result(self.root, self.target), _seen_from(self.root, self.photo)
-        return dict(result=names[0], photo=names[1], **more)
+        result = _name_of_result(self.root, self.target)
+        return dict(result=result, photo=_seen_from(self.root, self.photo), **more)
 
     def elsewhere(self, journals):
         "The same under a name that is free: another run has put its result there since names were given."

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from .files import PhotoError, Tags, camera_pointer, comment_tag, description_tag, gps_pointer
 from .files import identify, in_order, png_chunk, read_blocks, read_exif, read_ifd, replacing
-from .files import sane_dpi, tiff_head, without_storage, write_exif, write_ifd
+from .files import sane_dpi, tiff_head, without_storage, write_exif, write_ifd, xmp_extension_head
 from .photo import DeepPhoto, as_photo_error, image_to_srgb, open_source, pixels_of
 from .photo import srgb_profile, to_8bit
 
@@ -114,16 +114,16 @@ def cleaned_xmp(
 # %% ../nbs/00_metadata.ipynb #391df248
 def _tree(text):
     "A packet as a tree, whose prefixes stay when it is written again, and the RDF in it."
-    spaces = dict(pair for _, pair in ET.iterparse(io.StringIO(text), ['start-ns']))
+    events = ET.iterparse(io.StringIO(text), ['start-ns'])
+    spaces = dict(pair for _, pair in events)
     if len(spaces) > 500:
         raise ET.ParseError(f'{len(spaces):,} name spaces')
     for prefix, space in {**spaces, 'xmpNote': _note}.items():
         ET.register_namespace(re.sub(r'^(ns\d+)?$', r'p\1', prefix), space)  # ns0 is a name of ET's own
-    tree = ET.fromstring(text)
-    rdf = next(tree.iter(f'{{{_rdf}}}RDF'), None)
+    rdf = next(events.root.iter(f'{{{_rdf}}}RDF'), None)
     if rdf is None:
         raise ET.ParseError('there is no RDF in it')
-    return tree, rdf
+    return events.root, rdf
 
 # %% ../nbs/00_metadata.ipynb #391df24d
 def merged_xmp(
@@ -176,11 +176,11 @@ def split_xmp(
     if len(text.encode()) <= limit:
         return text, b''
     (tree, rdf), (more, into) = _tree(text), _tree(_empty)
-    about = {f'{{{_rdf}}}about': next((d.get(f'{{{_rdf}}}about') for d in rdf), None) or ''}
-    name, note = f'{{{_rdf}}}Description', f'{{{_note}}}HasExtendedXMP'
-    ET.SubElement(into, name, about).extend(_take_largest(tree, rdf, limit - 300))  # room for the note
+    name, about, note = f'{{{_rdf}}}Description', f'{{{_rdf}}}about', f'{{{_note}}}HasExtendedXMP'
+    photo = {about: next((d.get(about) for d in rdf), None) or ''}  # what the properties are of
+    ET.SubElement(into, name, photo).extend(_take_largest(tree, rdf, limit - 300))  # room for the note
     longer = ET.tostring(more, 'unicode').encode()
-    ET.SubElement(rdf, name, {**about, note: _digest(longer)})
+    ET.SubElement(rdf, name, {**photo, note: _digest(longer)})
     text = _packet.format(ET.tostring(tree, 'unicode'))
     if len(text.encode()) > limit:
         raise ET.ParseError('it is not its properties that are long')
@@ -296,7 +296,7 @@ def _segment(marker, data):
 
 def _xmp_segments(xmp, longer):
     "XMP in JPEG: the packet, and its extension in numbered pieces (Adobe, XMP part 3, 1.1.3.1)."
-    head = b'http://ns.adobe.com/xmp/extension/\0' + _digest(longer).encode()
+    head = xmp_extension_head + _digest(longer).encode()
     parts = [b'http://ns.adobe.com/xap/1.0/\0' + xmp]
     for at in range(0, len(longer), 65_000):
         parts.append(head + struct.pack('>II', len(longer), at) + longer[at : at + 65_000])
